@@ -1,0 +1,77 @@
+# Every target is one command; there is nothing to activate. GNU make 3.81 (macOS) and POSIX sh suffice.
+
+MODEL  = nmnist_mlp
+TARGET = loihi1
+RECIPE =
+OUT    =
+PYTHON ?=
+TORCH  ?=
+UV     ?= uv
+
+STAMP = .venv/.stamp
+
+.PHONY: help setup doctor deploy train test test-fast lint bench lock clean distclean
+
+help: ## show this list (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@printf '  %-20s %s\n' \
+	  'MODEL=$(MODEL)' 'network: a folder of models/' \
+	  'TARGET=$(TARGET)' 'chip: a file of hardware_targets/' \
+	  'RECIPE=$(RECIPE)' 'what to prune and quantize, a YAML file (none: the defaults)' \
+	  'OUT=$(OUT)' 'folder of the products (none: one below netx_exports/)' \
+	  'PYTHON=$(PYTHON)' 'the Python 3.10 to set up with (none: searched for)' \
+	  'TORCH=$(TORCH)' 'cpu: leave out CUDA, 3.3 GB less; default: as locked (none: as before)'
+
+setup: $(STAMP) ## make .venv and install the pinned packages (the others do this by themselves)
+
+doctor: ## show interpreter, packages, memory and disk, and what is missing
+	@test -x .venv/bin/python || { echo 'doctor: .venv is missing or broken; remedy: make setup'; exit 1; }
+	@.venv/bin/python scripts/doctor.py
+
+deploy: $(STAMP) ## prune, quantize, export, verify and price MODEL for TARGET
+	.venv/bin/spikefit deploy --model "$(MODEL)" --target "$(TARGET)" $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(OUT),--out "$(OUT)")
+
+train: $(STAMP) ## train MODEL again (minutes to hours)
+	.venv/bin/python -m "models.$(MODEL).train"
+
+test: $(STAMP) ## run all tests
+	.venv/bin/python -m pytest
+
+test-fast: $(STAMP) ## run the tests but for the slow ones (Lava, SLAYER, whole deployments)
+	.venv/bin/python -m pytest -m "not slow"
+
+lint: $(STAMP) ## check style and types
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy
+
+bench: $(STAMP) ## run every benchmark in turn
+	@for file in $(sort $(wildcard benchmarks/bench_*.py)); do \
+	  echo "$$file"; .venv/bin/python "$$file" || exit 1; \
+	done
+
+# uv keeps the versions already in the lock; delete the file first to move all of them.
+lock: ## (maintainers, needs uv) write requirements.lock anew from pyproject.toml
+	python=$$(sh scripts/find_python.sh) && $(UV) pip compile --quiet --python "$$python" \
+	  --universal --python-version 3.10 --extra dev --generate-hashes \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+	  pyproject.toml -o requirements.lock
+
+clean: ## remove products and caches
+	find netx_exports -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	find . -path ./.venv -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+
+distclean: clean ## remove .venv as well
+	rm -rf .venv
+
+# A TORCH= unlike the one installed is a reason to set up again, however new the stamp is.
+ifneq ($(TORCH),)
+ifneq ($(TORCH),$(shell cat .venv/.torch 2>/dev/null))
+.PHONY: $(STAMP)
+endif
+endif
+
+$(STAMP): requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh scripts/setup.sh
+	@touch $@

@@ -1,0 +1,116 @@
+"""Spikes and labels of one split, from whichever source a model names.
+
+In: a :class:`DataSource` (``model.yaml``, key ``data``) and the name of a split.
+Out: a :class:`SpikeSet`. Three sources: the emulated event camera over the digits of this
+repository, the recorded N-MNIST in a folder of the user's, or a ``.npz`` with the user's own spikes.
+Nothing is ever downloaded here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from models.data.digits import DIGIT_RANGES, load_digits
+from models.data.event_camera import bin_events, emulate_events
+from models.data.nmnist import load_recordings
+from pipeline.errors import DataError
+
+SPLITS = ("train", "calibration", "validation", "test")
+
+
+class DataSource(BaseModel):
+    """Where the spikes of a model come from.
+
+    ``kind: emulated-nmnist`` needs nothing else; ``nmnist`` needs ``root``, the folder that
+    tonic filled; ``npz`` needs ``file`` with arrays ``<split>_spikes`` and ``<split>_labels``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["emulated-nmnist", "nmnist", "npz"] = "emulated-nmnist"
+    root: Path | None = None
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class SpikeSet:
+    """Binary spikes with their labels.
+
+    Attributes
+    ----------
+    spikes : (n, *input_shape, n_steps) uint8 in {0, 1}
+    labels : (n,) int64
+    origin : one line that says what the data are, shown beside every figure made from them
+    """
+
+    spikes: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    origin: str
+
+
+def load_split(source: DataSource, split: str, n_steps: int, n_samples: int | None) -> SpikeSet:
+    """Return the first ``n_samples`` of a split (all of it if None).
+
+    Raises
+    ------
+    DataError
+        If the source lacks the split, holds fewer samples than asked, or is malformed.
+    """
+    if n_samples is not None and n_samples < 1:
+        raise DataError(
+            f"{split}: {n_samples} samples asked for, at least 1 is needed; raise the number in "
+            "the recipe"
+        )
+    if source.kind == "npz":
+        return _load_npz(source, split, n_samples)
+    indices = DIGIT_RANGES[split]
+    if n_samples is not None and n_samples > len(indices):
+        raise DataError(
+            f"{split}: {n_samples} samples asked for, the split holds {len(indices)}; "
+            "lower the number in the recipe"
+        )
+    indices = indices[: n_samples or len(indices)]
+    if source.kind == "nmnist":
+        events, labels = load_recordings(source.root, split, indices)
+        origin = "N-MNIST recordings (Orchard et al. 2015) read through tonic"
+    else:
+        images, labels = load_digits(indices)
+        events = emulate_events(images, indices)
+        origin = "emulated event camera over MNIST digits (not recorded N-MNIST)"
+    return SpikeSet(bin_events(events, n_steps), labels, f"{origin}, {split} split")
+
+
+def _load_npz(source: DataSource, split: str, n_samples: int | None) -> SpikeSet:
+    if source.file is None:
+        raise DataError("data: kind 'npz' needs the key 'file', the path of a .npz archive")
+    try:
+        with np.load(source.file) as archive:
+            spikes, labels = archive[f"{split}_spikes"], archive[f"{split}_labels"]
+    except KeyError as error:
+        raise DataError(
+            f"{source.file}: {error.args[0]}; the archive needs '{split}_spikes' "
+            f"(n, *input_shape, n_steps) and '{split}_labels' (n,)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{source.file}: not a readable .npz archive ({error})") from None
+    n_samples = len(spikes) if n_samples is None else n_samples
+    if len(spikes) != len(labels) or len(spikes) < max(n_samples, 1):
+        raise DataError(
+            f"{source.file}: split '{split}' holds {len(spikes)} spike trains and {len(labels)} "
+            f"labels, {max(n_samples, 1)} of each are needed"
+        )
+    spikes, labels = spikes[:n_samples], labels[:n_samples]
+    if not np.isin(np.unique(spikes), (0, 1)).all():
+        raise DataError(
+            f"{source.file}: '{split}_spikes' holds values other than 0 and 1; graded input is "
+            "not supported"
+        )
+    return SpikeSet(
+        spikes.astype(np.uint8), labels.astype(np.int64), f"{source.file.name}, {split} split"
+    )

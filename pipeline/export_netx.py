@@ -1,0 +1,159 @@
+"""NetX HDF5: written by us, read back and compared; the format is lava-dl 0.6.0's.
+
+In: an integer network that is a chain. Out: a ``.net`` file that the stock
+``lava.lib.dl.netx.hdf5.Network`` loads. SLAYER's own exporter is not used: it needs a forward pass,
+alters the module, and can write what NetX silently ruins. Keys per layer are listed in
+``netx_exports/README.md``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipeline.errors import ExportError, OutputError
+from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
+from pipeline.network import INPUT, Layer, Network, Shape
+
+
+def write_netx(network: Network, path: Path, origin: str) -> None:
+    """Write ``network`` to ``path`` whole or not at all, and verify it by reading it back.
+
+    Parameters
+    ----------
+    origin : one line stored as a file attribute: what made the file
+
+    Raises
+    ------
+    ExportError
+        If the network is not a chain, a weight is outside the chip's range, or the file does not
+        read back as written.
+    OutputError
+        If the file cannot be written.
+    """
+    _check_exportable(network)
+    partial = path.with_suffix(".tmp")
+    try:
+        with h5py.File(partial, "w") as file:
+            file.attrs["origin"] = origin
+            for index, entry in enumerate(_entries(network)):
+                group = file.create_group(f"layer/{index}")
+                for key, value in entry.items():
+                    group.create_dataset(key, data=value)
+        compare_netx(network, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def compare_netx(network: Network, path: Path) -> None:
+    """Raise ExportError unless the file at ``path`` holds exactly ``network``."""
+    expected = _entries(network)
+    with h5py.File(path, "r") as file:
+        if len(file["layer"]) != len(expected):
+            raise ExportError(
+                f"{path}: holds {len(file['layer'])} entries, {len(expected)} were written"
+            )
+        for index, entry in enumerate(expected):
+            group = file[f"layer/{index}"]
+            for key, value in entry.items():
+                read = group[key][()] if key in group else None
+                if read is None or not np.array_equal(_plain(read), _plain(value)):
+                    raise ExportError(f"{path}: layer/{index}/{key} does not read back as written")
+
+
+def _entries(network: Network) -> list[dict[str, Any]]:
+    """Return the keys and values of every HDF5 layer group, in order."""
+    entries: list[dict[str, Any]] = [
+        {"type": _type("input"), "shape": np.array(network.input_shape)}
+    ]
+    shape: Shape = network.input_shape
+    for index, layer in enumerate(network.layers):
+        if index > 0 and len(shape) == 3 and layer.synapses[0].kind == "dense":
+            entries.append({"type": _type("flatten"), "shape": np.array([np.prod(shape), 1, 1])})
+        entries.append(_dense(layer) if layer.synapses[0].kind == "dense" else _conv(layer))
+        shape = layer.shape
+    return entries
+
+
+def _dense(layer: Layer) -> dict[str, Any]:
+    weight = layer.synapses[0].weight
+    return {
+        "type": _type("dense"),
+        "shape": np.array(layer.shape),
+        "inFeatures": weight.shape[1],
+        "outFeatures": weight.shape[0],
+        "weight": weight.astype(np.float32),  # as SLAYER writes integers
+        **_neuron(layer),
+    }
+
+
+def _conv(layer: Layer) -> dict[str, Any]:
+    (synapse,) = layer.synapses
+    geometry = synapse.geometry
+    assert geometry is not None
+    return {
+        "type": _type("conv"),
+        "shape": np.array(layer.shape),
+        "inChannels": synapse.weight.shape[1] * geometry.groups,
+        "outChannels": synapse.weight.shape[0],
+        "kernelSize": np.array(synapse.weight.shape[2:]),
+        "stride": np.array(geometry.stride),
+        "padding": np.array(geometry.padding),
+        "dilation": np.array(geometry.dilation),
+        "groups": geometry.groups,
+        "weight": synapse.weight.astype(np.float32),
+        **_neuron(layer),
+    }
+
+
+def _neuron(layer: Layer) -> dict[str, Any]:
+    neuron = layer.neuron
+    return {
+        "neuron/type": "CUBA",
+        "neuron/iDecay": neuron.current_decay,
+        "neuron/vDecay": neuron.voltage_decay,
+        "neuron/vThMant": neuron.vth_mant,
+        "neuron/refDelay": 1,
+        "neuron/gradedSpike": False,
+    }
+
+
+def _type(name: str) -> Any:
+    return np.array([name.encode("ascii")], dtype="S10")
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("ascii") if isinstance(value, bytes) else value
+
+
+def _check_exportable(network: Network) -> None:
+    previous = INPUT
+    low, high = MIXED_WEIGHT_RANGE
+    for layer in network.layers:
+        if len(layer.synapses) != 1 or layer.synapses[0].source != previous:
+            raise ExportError(
+                f"layer '{layer.name}': NetX files hold chains only; this layer has "
+                f"{len(layer.synapses)} synapse groups, from "
+                f"{', '.join(s.source for s in layer.synapses)}"
+            )
+        (synapse,) = layer.synapses
+        weight = synapse.weight
+        if not synapse.is_integer or weight.min() < low or weight.max() > high or (weight & 1).any():
+            raise ExportError(
+                f"layer '{layer.name}': weights must be even integers in {low}..{high}, found "
+                f"{weight.min()}..{weight.max()}; quantize the network first"
+            )
+        found = inferred_weight_bits(weight)
+        if found != synapse.weight_bits:
+            raise ExportError(
+                f"layer '{layer.name}': NetX would infer {found} weight bits, declared are "
+                f"{synapse.weight_bits}"
+            )
+        previous = layer.name

@@ -1,0 +1,1 @@
+"""Readers of trained networks; each returns a :class:`pipeline.network.Network`."""

@@ -1,0 +1,97 @@
+"""The user's module, imported from its file and filled with its checkpoint.
+
+In: a :class:`~pipeline.model_folder.ModelFolder`. Out: a torch module in evaluation mode. State dicts
+are loaded with ``weights_only=True``: a checkpoint cannot run code, the module's own file does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import pickle
+import sys
+import warnings
+from types import ModuleType
+from typing import cast
+
+import torch
+
+from pipeline.errors import CheckpointError
+from pipeline.model_folder import ModelFolder
+
+
+def load_module(model: ModelFolder) -> torch.nn.Module:
+    """Return the user's module with its checkpoint loaded, in evaluation mode.
+
+    Raises
+    ------
+    CheckpointError
+        If class and checkpoint cannot be loaded or do not belong together.
+    """
+    module_class = getattr(_import_file(model), model.class_name, None)
+    if not (isinstance(module_class, type) and issubclass(module_class, torch.nn.Module)):
+        raise CheckpointError(
+            f"{model.network_file}: no torch.nn.Module named '{model.class_name}'; mend 'network' "
+            "in model.yaml"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's weight_norm announces its successor
+            module = cast(torch.nn.Module, module_class(**model.description.arguments))
+    except TypeError as error:
+        raise CheckpointError(
+            f"{model.network_file}: {model.class_name}(...) does not take the arguments of "
+            f"model.yaml: {error}"
+        ) from None
+    _load_state(module, model)
+    return module.eval()
+
+
+def _import_file(model: ModelFolder) -> ModuleType:
+    """Import the user's module file by path, with its folder on the path while it loads."""
+    name = f"spikefit_model_{model.name}"
+    spec = importlib.util.spec_from_file_location(name, model.network_file)
+    assert spec is not None and spec.loader is not None
+    imported = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(model.folder))
+    try:
+        sys.modules[name] = imported
+        spec.loader.exec_module(imported)
+    except (ImportError, SyntaxError, NameError, AttributeError) as error:
+        raise CheckpointError(
+            f"{model.network_file}: cannot be imported: {type(error).__name__}: {error}"
+        ) from None
+    finally:
+        sys.path.remove(str(model.folder))
+    return imported
+
+
+def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
+    try:
+        state = torch.load(model.checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{model.checkpoint}: not a readable state dict ({reason}); save one with "
+            "torch.save(module.state_dict(), path)"
+        ) from None
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"{model.checkpoint}: holds a {type(state).__name__}, not a state dict; save one with "
+            "torch.save(module.state_dict(), path)"
+        )
+    for key, value in state.items():
+        if torch.is_tensor(value) and value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(
+                f"{model.checkpoint}: '{key}' holds {int((~value.isfinite()).sum())} non-finite of "
+                f"{value.numel()} values; the checkpoint is damaged or its training diverged"
+            )
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise CheckpointError(
+            f"{model.checkpoint}: does not fit class {model.class_name} of {model.network_file}: "
+            f"{problems}"
+        ) from None
