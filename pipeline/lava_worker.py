@@ -73,20 +73,13 @@ def main(folder: Path) -> None:
 def _describe(layer: Any) -> dict[str, Any]:
     """Return what the stock loader made of a layer."""
     synapse = layer.synapse
-    weights = np.asarray(synapse.weights.init if hasattr(synapse, "weights") else synapse.weight.init)
+    is_dense = layer.block == "Dense"
+    weights = np.asarray((synapse.weights if is_dense else synapse.weight).init)
     return {
-        "block": layer.block,
-        "shape": [int(n) for n in layer.out.shape],
-        "weight_bits": _number(getattr(synapse, "num_weight_bits", None)),
-        "weight_exp": _number(getattr(synapse, "weight_exp", None)),
+        "weight_bits": int(synapse.proc_params["num_weight_bits"]) if is_dense else None,
         "n_nonzero": int(np.count_nonzero(weights)),
-        "vth_mant": _number(layer.neuron.vth),
+        "vth_mant": int(np.ravel(layer.neuron.vth.init)[0]),
     }
-
-
-def _number(value: Any) -> int | None:
-    init = getattr(value, "init", value)
-    return None if init is None else int(np.ravel(init)[0])
 
 
 if __name__ == "__main__":

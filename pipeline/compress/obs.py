@@ -26,7 +26,7 @@ from torch import Tensor
 from pipeline.errors import CalibrationError, CompressionError
 
 _BATCH_BYTES = 256 << 20
-_FLOP_BUDGET = 3e11
+_FLOP_BUDGET = 4e10
 
 
 @dataclass(frozen=True)
