@@ -19,7 +19,8 @@ from lava.lib.dl import slayer
 from numpy.typing import NDArray
 from rich.progress import track
 
-from models.data.splits import DataSource, load_split
+from models.data.source import DataSource
+from models.data.splits import load_split
 
 N_STEPS = 60
 

@@ -7,16 +7,19 @@ stitched, a float network whose weights lie on grids of the chip. This is where 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.calibrate import Curvature
+from pipeline.allocate import lamps_counts
+from pipeline.calibrate import Calibration, Curvature
 from pipeline.compress import GptqQuantizer, damped, prune, search_scale
 from pipeline.errors import CalibrationError, CompressionError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, code_range, full_scale_step_exp
 from pipeline.network import Layer, Network, Synapse
+from pipeline.recipe import Recipe, level_overrides
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,39 @@ def stitch(network: Network, compressed: dict[str, CompressedSynapse]) -> Networ
     return network.with_layers(tuple(layers))
 
 
+def compress_network(
+    network: Network, calibration: Calibration, recipe: Recipe,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, CompressedSynapse]:
+    """Return every group at the level the recipe gives it: LAMPS sparsity, recipe bits.
+
+    Parameters
+    ----------
+    network : the dense integer network
+    on_progress : called with the name of each group before it is worked on
+    """
+    settings = recipe.compress
+    overrides = level_overrides(settings, [layer.name for layer in network.layers])
+    fixed = {
+        synapse.name: level.sparsity
+        for name, level in overrides.items() if level.sparsity is not None
+        for synapse in _layer(network, name).synapses
+    }
+    counts = lamps_counts(network, settings.sparsity, fixed)
+    compressed = {}
+    for layer in network.layers:
+        override = overrides.get(layer.name)
+        bits = settings.bits if override is None or override.bits is None else override.bits
+        for synapse in layer.synapses:
+            on_progress(f"{synapse.name}: {counts[synapse.name]:,} of {synapse.weight.size:,} "
+                        f"weights, {bits} bits")
+            compressed[synapse.name] = compress_synapse(
+                synapse, layer.neuron.vth_mant, calibration.curvatures[synapse.name],
+                Level(counts[synapse.name], bits), recipe.calibration.damping,
+            )
+    return compressed
+
+
 def _compress(
     synapse: Synapse, vth_mant: int, curvature: Curvature, level: Level, damping_frac: float
 ) -> CompressedSynapse:
@@ -109,3 +145,7 @@ def _compress(
         scaled.quantized.n_out_of_grid, int(pruned.mask.sum() - np.count_nonzero(codes)),
         pruned.n_rounds,
     )
+
+
+def _layer(network: Network, name: str) -> Layer:
+    return next(layer for layer in network.layers if layer.name == name)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 import models
-from models.data.splits import DataSource
+from models.data.source import DataSource, check_source
 from pipeline.errors import CheckpointError, RecipeError
 from pipeline.strict_yaml import read_strict
 
@@ -94,6 +94,8 @@ def find_model(name_or_path: str) -> ModelFolder:
         If there is no such model, or ``model.yaml`` is malformed.
     CheckpointError
         If the module's file or the checkpoint is missing.
+    DataError
+        If the data it names are missing.
     """
     folder = Path(name_or_path).expanduser()
     if not (folder / "model.yaml").is_file():
@@ -116,6 +118,7 @@ def find_model(name_or_path: str) -> ModelFolder:
                 f"model '{model.name}': {what} {path} does not exist; train the model or mend "
                 f"{folder / 'model.yaml'}"
             )
+    check_source(model.data)
     return model
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.event_camera import EVENT_DTYPE
+from models.data.source import DataSource, check_source
 from pipeline.errors import DataError, MissingExtraError
 
 # The repository's ranges index one list of 9,000 digits; of the recordings, the first 8,000 of a
@@ -33,14 +34,8 @@ def load_recordings(
     MissingExtraError
         If tonic is not installed.
     """
-    folder = None if root is None else root / "NMNIST"
     is_train = split != "test"
-    if folder is None or not (folder / ("Train" if is_train else "Test")).is_dir():
-        raise DataError(
-            f"data: no N-MNIST recordings below '{root}' (expected the folders NMNIST/Train and "
-            "NMNIST/Test); get them from garrickorchard.com/datasets/n-mnist, unpack both, and "
-            "name their parent as 'root'"
-        )
+    check_source(DataSource(kind="nmnist", root=root))
     try:
         tonic_datasets = importlib.import_module("tonic.datasets")
     except ImportError:

@@ -9,33 +9,17 @@ Nothing is ever downloaded here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from models.data.digits import DIGIT_RANGES, load_digits
 from models.data.event_camera import bin_events, emulate_events
 from models.data.nmnist import load_recordings
+from models.data.source import DataSource
 from pipeline.errors import DataError
 
 SPLITS = ("train", "calibration", "validation", "test")
-
-
-class DataSource(BaseModel):
-    """Where the spikes of a model come from.
-
-    ``kind: emulated-nmnist`` needs nothing else; ``nmnist`` needs ``root``, the folder that
-    tonic filled; ``npz`` needs ``file`` with arrays ``<split>_spikes`` and ``<split>_labels``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["emulated-nmnist", "nmnist", "npz"] = "emulated-nmnist"
-    root: Path | None = None
-    file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
 import pickle
 import sys
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import cast
 
 import torch
 
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, OutputError
 from pipeline.model_folder import ModelFolder
 
 
@@ -46,6 +48,24 @@ def load_module(model: ModelFolder) -> torch.nn.Module:
         ) from None
     _load_state(module, model)
     return module.eval()
+
+
+def save_checkpoint(module: torch.nn.Module, path: Path) -> None:
+    """Write the state dict of ``module`` whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    partial = path.with_suffix(".tmp")
+    try:
+        torch.save(module.state_dict(), partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{path}: cannot be written ({error})") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _import_file(model: ModelFolder) -> ModuleType:

@@ -1,0 +1,121 @@
+"""What the user sees on the terminal: a line per stage, and one screen at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rich.console
+import yaml
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pipeline.energy import EnergyReport
+    from pipeline.line import Finished, Line
+
+
+class Console:
+    """Shows stages as they run: a spinner on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = rich.console.Console(highlight=False, soft_wrap=True)
+        self._stage = ""
+        self._status: Status | None = None
+
+    def start(self, stage: str) -> None:
+        """Announce a stage."""
+        self._stage = stage
+        if self._console.is_terminal:
+            self._status = self._console.status(stage)
+            self._status.start()
+
+    def progress(self, message: str) -> None:
+        """Show what the stage is working on."""
+        if self._status is not None:
+            self._status.update(f"{self._stage}  [dim]{escape(message)}[/]")
+        else:
+            self._console.print(f"  ...      {self._stage:10s} {escape(message)}")
+
+    def finish(self, finished: Finished) -> None:
+        """Show what a stage came to."""
+        self.close()
+        took = "   reused" if finished.is_reused else f"{finished.elapsed_s:7.1f} s"
+        self._console.print(f"{took}  {finished.stage:10s} {escape(finished.summary)}")
+
+    def close(self) -> None:
+        """Take the spinner away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+def show_deployment(line: Line) -> None:
+    """Print the screen that ends a deployment: what changed per layer, the verdict, the report."""
+    console = rich.console.Console(highlight=False)
+    console.print()
+    console.print(_layer_table(line))
+    evaluation, placement = line.value("emulate"), line.value("place")
+    (dense, compressed) = evaluation.test
+    limit = line.target.capacities.cores_per_chip.value
+    rows = (
+        ("accuracy", f"{dense:.1%} -> {compressed:.1%} on {evaluation.n_test} test samples "
+         f"({evaluation.origin})"),
+        ("fits", f"{len(placement.cores)} of {limit} cores of {line.target.name}"),
+        ("exact", line.value("compare").summary),
+        *_energy_rows(line.value("energy")),
+        ("report", str(line.out / "report.html")),
+    )
+    for label, text in rows:
+        console.print(f"[bold]{label:9s}[/] {escape(text)}", soft_wrap=True)
+
+
+def show_check(line: Line) -> None:
+    """Print model, target and the complete recipe."""
+    model, target = line.model, line.target
+    print(f"model   {model.name}: {model.description.description}")
+    print(f"target  {target.name}: {target.description}")
+    print(f"out     {line.out}")
+    print("recipe, defaults included:")
+    text = yaml.safe_dump(line.recipe.model_dump(mode="json"), sort_keys=False)
+    print("".join(f"  {row}\n" for row in text.splitlines()), end="")
+
+
+def _layer_table(line: Line) -> Table:
+    dense, network = line.value("ingest").network, line.value("quantize").network
+    energy, placement = line.value("energy"), line.value("place")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("layer")
+    for heading in ("neurons", "weights", "nonzero", "bits", "threshold", "cores",
+                    "synops effective", "executed"):
+        table.add_column(heading, justify="right")
+    for before, after in zip(dense.layers, network.layers, strict=True):
+        cores = [core.index for core in placement.cores_of(after.name)]
+        effective, executed = (
+            energy.counts[event][:, cores].sum(axis=1).mean()
+            for event in ("effective_synops", "executed_synops")
+        )
+        n_weights = sum(s.weight.size for s in after.synapses)
+        n_nonzero = sum(int((s.weight != 0).sum()) for s in after.synapses)
+        table.add_row(
+            escape(after.name), f"{after.n_neurons:,}", f"{n_weights:,}",
+            f"{n_nonzero / n_weights:.1%}",
+            "/".join(str(s.weight_bits) for s in after.synapses),
+            f"{before.neuron.vth_mant} -> {after.neuron.vth_mant}", str(len(cores)),
+            f"{effective:,.0f}", f"{executed:,.0f}",
+        )
+    return table
+
+
+def _energy_rows(energy: EnergyReport) -> list[tuple[str, str]]:
+    """Return a row per price set; an incomplete total says what is missing."""
+    rows = []
+    for prices in energy.price_sets:
+        missing = f"; without a published price: {', '.join(prices.unpriced)}"
+        if not prices.by_event_pj:
+            text = "unpriced: no published energies for this chip; see the counts"
+        else:
+            text = f"{prices.total_pj / 1e3:,.1f} nJ a sample by {prices.name} (proxy"
+            text += ")" if prices.is_complete else f", incomplete{missing})"
+        rows.append(("energy", text))
+    return rows

@@ -1,0 +1,89 @@
+"""Small artifacts that only collect what one stage hands to the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.compare import Comparison
+from pipeline.network import Network
+from pipeline.quantize import Ledger
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The dense network as trained, in SLAYER's 8-bit integers, and what rounding it took."""
+
+    network: Network
+    ledger: Ledger
+
+    @property
+    def summary(self) -> str:
+        """One line for the user."""
+        n_weights = sum(synapse.weight.size for synapse in self.network.synapses)
+        return (
+            f"{len(self.network.layers)} layers, {n_weights:,} weights, "
+            f"{self.network.sparsity:.1%} of them zero as trained"
+        )
+
+
+@dataclass(frozen=True)
+class Integers:
+    """The compressed integer network and the ledger of every change."""
+
+    network: Network
+    ledger: Ledger
+
+    @property
+    def summary(self) -> str:
+        """One line for the user."""
+        bits = "/".join(str(synapse.weight_bits) for synapse in self.network.synapses)
+        return f"{self.network.sparsity:.1%} zeros, {bits} bits"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The size of the NetX file and the bits it declares per synapse group."""
+
+    n_bytes: int
+    weight_bits: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy of the dense and of the compressed network, (dense, compressed) per split."""
+
+    validation: tuple[float, float]
+    test: tuple[float, float]
+    n_validation: int
+    n_test: int
+    origin: str
+
+    @property
+    def summary(self) -> str:
+        """One line for the user."""
+        dense, compressed = self.test
+        return f"test accuracy {dense:.1%} dense, {compressed:.1%} compressed ({self.n_test} samples)"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Emulator against Lava and against SLAYER; all equal, or the line would have stopped."""
+
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def summary(self) -> str:
+        """One line for the user."""
+        n_spikes = sum(layer.n_spikes for layer in self.comparisons[0].layers)
+        n_differing = sum(comparison.n_differing for comparison in self.comparisons)
+        return (
+            f"{n_differing} differences in {n_spikes:,} spikes, all layers and steps, "
+            f"{self.comparisons[0].n_samples} samples"
+        )
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The files the report wrote, relative to the deployment folder."""
+
+    files: tuple[str, ...]

@@ -1,0 +1,262 @@
+"""The stages of the line: for each its inputs, the settings it depends on, and one call.
+
+Reading this file top to bottom is reading the line. A stage takes the values of the stages it
+needs and returns an artifact; :mod:`pipeline.line` decides whether it has to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hardware_targets import Target
+from pipeline.errors import CalibrationError
+from pipeline.model_folder import ModelFolder
+from pipeline.recipe import Recipe
+
+if TYPE_CHECKING:
+    from models.data.splits import SpikeSet
+
+# torch, lava and numba take seconds to import: each stage imports what it needs when it runs
+
+
+class Context(Protocol):
+    """What the line offers a running stage."""
+
+    model: ModelFolder
+    recipe: Recipe
+    target: Target
+    out: Path
+
+    def value(self, stage: str) -> Any:
+        """Return the artifact of an earlier stage."""
+
+    def progress(self, message: str) -> None:
+        """Show what is being worked on."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes
+    ----------
+    needs : stages whose artifacts it reads
+    settings : the part of recipe, target and model it depends on, as plain JSON
+    run : computes the artifact
+    describe : one line for the user, from the artifact
+    products : files it leaves in the deployment folder
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    settings: Callable[[Context], Any]
+    run: Callable[[Context], Any]
+    describe: Callable[[Any], str]
+    products: tuple[str, ...] = ()
+
+
+def _ingest(context: Context) -> Any:
+    from pipeline.deployment import Ingested
+    from pipeline.ingest import slayer
+    from pipeline.ingest.checkpoint import load_module
+    from pipeline.quantize import as_trained
+
+    network = slayer.to_network(load_module(context.model), context.model)
+    dense, ledger = as_trained(network)
+    return Ingested(dense, ledger)
+
+
+def _calibrate(context: Context) -> Any:
+    from pipeline.calibrate import calibrate
+
+    data = _split(context, "calibration", context.recipe.calibration.n_samples)
+    if not data.spikes.any():
+        raise CalibrationError(
+            f"calibration: {len(data.spikes)} samples without a single spike ({data.origin})"
+        )
+    return calibrate(context.value("ingest").network, data.spikes, data.origin, context.progress)
+
+
+def _compress(context: Context) -> Any:
+    from pipeline.bank import compress_network
+
+    return compress_network(
+        context.value("ingest").network, context.value("calibrate"), context.recipe,
+        context.progress,
+    )
+
+
+def _quantize(context: Context) -> Any:
+    from pipeline.bank import stitch
+    from pipeline.deployment import Integers
+    from pipeline.match_rates import match_rates
+    from pipeline.quantize import to_integers
+
+    compressed = context.value("compress")
+    stitched = stitch(context.value("ingest").network, compressed)
+    network, ledger = to_integers(stitched, compressed)
+    if context.recipe.compress.match_rates:
+        data = _split(context, "calibration", context.recipe.calibration.n_samples)
+        network, changes = match_rates(network, data.spikes, context.value("calibrate").rates)
+        ledger += changes
+    return Integers(network, ledger)
+
+
+def _place(context: Context) -> Any:
+    from pipeline.place import check_rules, place
+
+    network = context.value("quantize").network
+    check_rules(network, context.target)
+    return place(network, context.target)
+
+
+def _export(context: Context) -> Any:
+    from pipeline.deployment import Exported
+    from pipeline.export_netx import write_netx
+
+    network = context.value("quantize").network
+    path = context.out / "network.net"
+    write_netx(network, path, f"spikefit, from model {context.model.name}")
+    bits = {synapse.name: synapse.weight_bits or 0 for synapse in network.synapses}
+    return Exported(path.stat().st_size, bits)
+
+
+def _emulate(context: Context) -> Any:
+    from pipeline.deployment import Evaluation
+    from pipeline.emulate import accuracy
+
+    dense, network = context.value("ingest").network, context.value("quantize").network
+    evaluate = context.recipe.evaluate
+    accuracies = {}
+    for split, n_samples in (("validation", evaluate.n_validation), ("test", evaluate.n_test)):
+        context.progress(split)
+        data = _split(context, split, n_samples)
+        accuracies[split] = tuple(accuracy(n, data.spikes, data.labels) for n in (dense, network))
+    return Evaluation(
+        accuracies["validation"], accuracies["test"], evaluate.n_validation, evaluate.n_test,
+        data.origin,
+    )
+
+
+def _lava(context: Context) -> Any:
+    from pipeline.lava_backend import run_lava
+
+    data = _split(context, "test", context.recipe.verify.n_samples)
+    return run_lava(
+        context.out / "network.net", context.value("quantize").network, data.spikes,
+        context.recipe.verify.lava_time_limit_s,
+    )
+
+
+def _compare(context: Context) -> Any:
+    from pipeline.compare import compare_traces, require_equal
+    from pipeline.deployment import Verification
+    from pipeline.emulate import emulate
+    from pipeline.ingest import slayer
+    from pipeline.ingest.checkpoint import load_module, save_checkpoint
+
+    network = context.value("quantize").network
+    data = _split(context, "test", context.recipe.verify.n_samples)
+    emulated = emulate(network, data.spikes)
+    module = load_module(context.model)
+    slayer.write_back(module, network)
+    path = context.out / "checkpoint.pt"
+    save_checkpoint(module, path)
+    comparisons = (
+        compare_traces(network, emulated, "emulator", context.value("lava").trace, "Lava"),
+        compare_traces(
+            network, emulated, "emulator", slayer.run_module(module, network, data.spikes),
+            "SLAYER with the compressed weights"),
+    )
+    for comparison in comparisons:
+        require_equal(comparison)
+    return Verification(comparisons)
+
+
+def _energy(context: Context) -> Any:
+    from pipeline.emulate import emulate
+    from pipeline.energy import account
+
+    network = context.value("quantize").network
+    data = _split(context, "test", context.recipe.energy.n_samples)
+    return account(
+        network, context.value("place"), emulate(network, data.spikes), context.target
+    )
+
+
+def _report(context: Context) -> Any:
+    from pipeline.report import write_report
+
+    return write_report(context)
+
+
+def _split(context: Context, split: str, n_samples: int) -> SpikeSet:
+    from models.data.splits import load_split
+
+    return load_split(
+        context.model.data, split, context.model.description.n_steps, n_samples
+    )
+
+
+def _section(name: str) -> Callable[[Context], Any]:
+    return lambda context: getattr(context.recipe, name).model_dump(mode="json")
+
+
+def _target(context: Context) -> Any:
+    return context.target.model_dump(mode="json")
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("ingest", (), lambda _: None, _ingest, lambda a: a.summary),
+    Stage(
+        "calibrate", ("ingest",), _section("calibration"), _calibrate,
+        lambda a: f"{a.n_samples} samples, {len(a.curvatures)} curvatures"
+        + "".join(f"; {advice}" for advice in a.advice),
+    ),
+    Stage(
+        "compress", ("ingest", "calibrate"),
+        lambda c: {**_section("compress")(c), "damping": c.recipe.calibration.damping,
+                   "match_rates": None},
+        _compress,
+        lambda a: f"{sum(p.level.n_keep for p in a.values()):,} of "
+        f"{sum(p.weight.size for p in a.values()):,} weights kept",
+    ),
+    Stage(
+        "quantize", ("ingest", "calibrate", "compress"),
+        lambda c: c.recipe.compress.match_rates, _quantize, lambda a: a.summary,
+    ),
+    Stage(
+        "place", ("quantize",), _target, _place,
+        lambda a: f"{len(a.cores)} cores of {a.target}",
+    ),
+    Stage(
+        "export", ("quantize", "place"), lambda _: None, _export,
+        lambda a: f"{a.n_bytes / 1e6:.1f} MB, read back equal", ("network.net",),
+    ),
+    Stage(
+        "emulate", ("ingest", "quantize"), _section("evaluate"), _emulate, lambda a: a.summary
+    ),
+    Stage(
+        "lava", ("quantize", "export"), _section("verify"), _lava,
+        lambda a: f"{len(next(iter(a.trace.spikes.values())))} samples through the stock loader",
+    ),
+    Stage(
+        "compare", ("ingest", "quantize", "lava"), _section("verify"), _compare,
+        lambda a: a.summary, ("checkpoint.pt",),
+    ),
+    Stage(
+        "energy", ("quantize", "place"), lambda c: [_section("energy")(c), _target(c)], _energy,
+        lambda a: f"{int(a.counts['executed_synops'].sum(axis=1).mean()):,} executed synops a "
+        "sample",
+    ),
+    Stage(
+        "report",
+        ("ingest", "calibrate", "compress", "quantize", "place", "export", "emulate", "lava",
+         "compare", "energy"),
+        _target, _report, lambda a: f"{len(a.files)} files", ("report.json", "report.html",
+                                                              "recipe.yaml", "thresholds.yaml"),
+    ),
+)
