@@ -24,6 +24,7 @@ from torch import Tensor
 from pipeline.compress.obs import cholesky, gather_square, support_batches
 
 _COLUMN_BLOCK = 64
+_FACTOR_BYTES = 512 << 20  # few large batches: the column loop's cost is in its number of steps
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class GptqQuantizer:
             factor = _upper_factor(hessian[None])
             self._batches.append((torch.arange(len(W)), columns, everywhere, factor))
         else:
-            for rows, support, valid in support_batches(torch.from_numpy(mask)):
+            for rows, support, valid in support_batches(torch.from_numpy(mask), _FACTOR_BYTES):
                 factor = _upper_factor(gather_square(hessian, support, valid))
                 self._batches.append((rows, support, valid, factor))
 
