@@ -1,4 +1,4 @@
-"""Loss and time of pruning schedules on nmnist_mlp's first layer: why obs.keep_schedule is as it is.
+"""Loss and time of pruning schedules on nmnist_mlp's first layer: why obs.keep_schedule is so.
 
 ``make bench`` or ``.venv/bin/python benchmarks/bench_pruning_schedule.py``. Prints, for each first
 cut (as a multiple of the weights kept) the predicted loss and the time, relative to the default.

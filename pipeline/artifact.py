@@ -29,7 +29,7 @@ def save_artifact(path: Path, value: Any, meta: dict[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with partial.open("wb") as file:
-            np.savez(file, tree=np.array(json.dumps(tree)), **arrays)  # type: ignore[arg-type]
+            np.savez(file, tree=np.array(json.dumps(tree)), **arrays)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -77,7 +77,7 @@ def compare_traces(
 
 
 def require_equal(comparison: Comparison) -> None:
-    """Raise EquivalenceError if the traces differ anywhere, naming the first layer, neuron, step."""
+    """Raise EquivalenceError if the traces differ anywhere, naming layer, neuron, step."""
     for layer in comparison.layers:
         if layer.first is not None:
             sample, step, neuron = layer.first

@@ -113,12 +113,15 @@ class _Engine:
     ) -> None:
         weights = self._weights[synapse.name]
         if isinstance(weights, tuple):
-            kernels.accumulate_sparse(spikes, *weights, acc)
+            indptr, index, value = weights
+            kernels.accumulate_sparse(spikes, indptr, index, value, acc)
         else:
             kernels.accumulate_dense(spikes, weights, acc)
 
 
-def _layout(network: Network, synapse: Synapse) -> NDArray[np.int32] | tuple[NDArray[Any], ...]:
+def _layout(
+    network: Network, synapse: Synapse
+) -> NDArray[np.int32] | tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return (in, out) rows for a dense matrix, compressed rows for a sparse one or a conv."""
     if synapse.kind == "dense" and 1.0 - synapse.sparsity > _DENSE_ROW_DENSITY:
         return np.ascontiguousarray(synapse.weight.T, dtype=np.int32)

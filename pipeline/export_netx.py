@@ -145,7 +145,8 @@ def _check_exportable(network: Network) -> None:
             )
         (synapse,) = layer.synapses
         weight = synapse.weight
-        if not synapse.is_integer or weight.min() < low or weight.max() > high or (weight & 1).any():
+        in_range = synapse.is_integer and weight.min() >= low and weight.max() <= high
+        if not in_range or (weight & 1).any():
             raise ExportError(
                 f"layer '{layer.name}': weights must be even integers in {low}..{high}, found "
                 f"{weight.min()}..{weight.max()}; quantize the network first"

@@ -14,7 +14,7 @@ from pipeline.fixedpoint import decay_toward_zero, saturate_voltage, wrap_curren
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def accumulate_dense(spikes, weight_by_input, acc):  # type: ignore[no-untyped-def]
+def accumulate_dense(spikes, weight_by_input, acc):
     """Add each active input's row of weights to ``acc``; ``weight_by_input`` (in, out) int32."""
     n_samples, n_in, n_steps = spikes.shape
     n_out = weight_by_input.shape[1]
@@ -27,7 +27,7 @@ def accumulate_dense(spikes, weight_by_input, acc):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def accumulate_sparse(spikes, indptr, index, value, acc):  # type: ignore[no-untyped-def]
+def accumulate_sparse(spikes, indptr, index, value, acc):
     """Add each active input's fan-out, in compressed rows, to ``acc``."""
     n_samples, n_in, n_steps = spikes.shape
     for n in prange(n_samples):
@@ -41,7 +41,6 @@ def accumulate_sparse(spikes, indptr, index, value, acc):  # type: ignore[no-unt
 
 @njit(cache=True, parallel=True, nogil=True)
 def run_cuba(acc, current_decay, voltage_decay, vth_mant, spikes, n_active):
-    # type: ignore[no-untyped-def]
     """Integrate ``acc`` and write the spikes, one step later as SLAYER and Lava deliver them.
 
     Parameters

@@ -85,7 +85,8 @@ def _stream(network: Network, spikes: NDArray[np.uint8]) -> NDArray[np.int32]:
     series = np.concatenate(list(spikes), axis=-1).astype(np.int32)
     if network.layers[0].synapses[0].kind == "conv":
         return np.ascontiguousarray(series.transpose(2, 1, 0, 3))
-    return series.reshape(-1, series.shape[-1])
+    flat: NDArray[np.int32] = series.reshape(-1, series.shape[-1])
+    return flat
 
 
 def _unstream(

@@ -130,7 +130,8 @@ def _facts(layer: Layer) -> LayerFacts:
     return LayerFacts(
         layer=layer.name, kind=layer.synapses[0].kind, n_neurons=layer.n_neurons,
         weight_bits=max(synapse.weight_bits or 0 for synapse in layer.synapses),
-        weight_min=min(int(w.min()) for w in weights), weight_max=max(int(w.max()) for w in weights),
+        weight_min=min(int(w.min()) for w in weights),
+        weight_max=max(int(w.max()) for w in weights),
         weight_exp=0, vth_mant=layer.neuron.vth_mant, current_decay=layer.neuron.current_decay,
         voltage_decay=layer.neuron.voltage_decay, worst_case_current=worst << 6, axonal_delay=0,
     )

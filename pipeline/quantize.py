@@ -39,17 +39,19 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
         If all weights of a layer round to zero.
     """
     low, high = MIXED_WEIGHT_RANGE
-    layers, ledger = [], []
+    layers: list[Layer] = []
+    ledger: list[LedgerEntry] = []
     for layer in network.layers:
         synapses = []
         for synapse in layer.synapses:
             rounded = 2 * np.rint(synapse.weight / 2)
             weight = np.clip(rounded, low, high).astype(np.int32)
             n = weight.size
-            ledger.append(LedgerEntry(
-                synapse.name, "rounded to even integers", int((rounded != synapse.weight).sum()), n))
-            ledger.append(LedgerEntry(
-                synapse.name, f"clipped to {low}..{high}", int((weight != rounded).sum()), n))
+            n_rounded, n_clipped = (rounded != synapse.weight).sum(), (weight != rounded).sum()
+            ledger += [
+                LedgerEntry(synapse.name, "rounded to even integers", int(n_rounded), n),
+                LedgerEntry(synapse.name, f"clipped to {low}..{high}", int(n_clipped), n),
+            ]
             synapses.append(replace(synapse, weight=weight, weight_bits=_bits(weight, layer.name)))
         layers.append(replace(layer, synapses=tuple(synapses)))
     return network.with_layers(tuple(layers)), tuple(e for e in ledger if e.count)
@@ -72,8 +74,8 @@ def to_integers(
             LedgerEntry(synapse.name, "kept weights rounded to zero", part.n_rounded_to_zero, n),
             LedgerEntry(synapse.name, "weights clipped at the end of the grid",
                         part.n_out_of_grid, n),
-            LedgerEntry(layer.name, f"threshold {layer.neuron.vth_mant} -> {part.vth_mant}, weights "
-                        f"scaled by {part.vth_mant / layer.neuron.vth_mant:.4g}", 1, 1),
+            LedgerEntry(layer.name, f"threshold {layer.neuron.vth_mant} -> {part.vth_mant}, "
+                        f"weights scaled by {part.vth_mant / layer.neuron.vth_mant:.4g}", 1, 1),
         ]
         if bits < part.level.bits:
             ledger.append(LedgerEntry(

@@ -134,7 +134,10 @@ def _emulate(context: Context) -> Any:
     for split, n_samples in (("validation", evaluate.n_validation), ("test", evaluate.n_test)):
         context.progress(split)
         data = _split(context, split, n_samples)
-        accuracies[split] = tuple(accuracy(n, data.spikes, data.labels) for n in (dense, network))
+        accuracies[split] = (
+            accuracy(dense, data.spikes, data.labels),
+            accuracy(network, data.spikes, data.labels),
+        )
     return Evaluation(
         accuracies["validation"], accuracies["test"], evaluate.n_validation, evaluate.n_test,
         data.origin,

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: bad input, re-use, interruption, a whole small deployment."""
+"""The command line as a user meets it: bad input, re-use, interruption, whole deployments."""
 
 from __future__ import annotations
 
@@ -167,7 +167,8 @@ def test_a_target_without_a_needed_field_names_it(tmp_path, capsys):
 
 
 def test_an_unknown_model_lists_the_bundled_ones(tmp_path, capsys):
-    expect_error(run("check", "--model", "nope"), tmp_path, capsys, "nope", "nmnist_cnn", "nmnist_mlp")
+    expect_error(run("check", "--model", "nope"), tmp_path, capsys, "nope", "nmnist_cnn",
+                 "nmnist_mlp")
 
 
 def test_a_missing_checkpoint_is_named(folder, tmp_path, capsys):

@@ -127,7 +127,7 @@ def _as_events(rows: NDArray[np.int32]) -> NDArray[np.void]:
 
 
 @njit(cache=True)
-def _uniform(seed, a, b, c):  # type: ignore[no-untyped-def]
+def _uniform(seed, a, b, c):
     """Return a uniform number in [0, 1) that depends on nothing but its arguments (SplitMix64)."""
     z = seed
     for key in (a, b, c):
@@ -139,7 +139,7 @@ def _uniform(seed, a, b, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _log_intensity(image, x, y, dark):  # type: ignore[no-untyped-def]
+def _log_intensity(image, x, y, dark):
     """Return log(dark + intensity) at sub-pixel position (x, y); black outside the image."""
     x0, y0 = int(np.floor(x)), int(np.floor(y))
     fx, fy = x - x0, y - y0
@@ -154,7 +154,7 @@ def _log_intensity(image, x, y, dark):  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True)
 def _emulate(images, indices, path, threshold, mismatch, dark, p_noise, p_loss, seed,
-             buffer, counts):  # type: ignore[no-untyped-def]
+             buffer, counts):
     n_substeps = path.shape[0] - 1
     step_us = RECORDING_US / n_substeps
     margin = (SENSOR_SIZE - images.shape[1]) / 2.0
@@ -192,7 +192,7 @@ def _emulate(images, indices, path, threshold, mismatch, dark, p_noise, p_loss, 
 
 
 @njit(cache=True)
-def _spread(seed, pixel, polarity):  # type: ignore[no-untyped-def]
+def _spread(seed, pixel, polarity):
     """Return a pixel's fixed deviation, mean 0 and variance 1, within +-3.5."""
     total = 0.0
     for k in range(4):

@@ -2,7 +2,7 @@
 
 In: a :class:`DataSource` (``model.yaml``, key ``data``) and the name of a split.
 Out: a :class:`SpikeSet`. Three sources: the emulated event camera over the digits of this
-repository, the recorded N-MNIST in a folder of the user's, or a ``.npz`` with the user's own spikes.
+repository, the recorded N-MNIST in a folder of the user's, or a ``.npz`` of the user's own spikes.
 Nothing is ever downloaded here.
 """
 

@@ -17,7 +17,7 @@ NEURON = {
 
 
 class Network(torch.nn.Module):
-    """Three strided convolutions and two dense blocks; ``(n, 2, 34, 34, t)`` in, ``(n, 10, t)`` out.
+    """Three strided convolutions, two dense blocks; ``(n, 2, 34, 34, t)`` in, ``(n, 10, t)`` out.
 
     Shapes after the blocks: (8, 16, 16), (16, 8, 8), (32, 4, 4), 512, 64, 10.
     """

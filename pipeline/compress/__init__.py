@@ -1,4 +1,4 @@
-"""Spiking Brain Compression on arrays: curvature, pruning, quantization. Knows no network, no chip."""
+"""Spiking Brain Compression on arrays: curvature, pruning, quantization. Knows no chip."""
 
 from __future__ import annotations
 

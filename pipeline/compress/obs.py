@@ -71,7 +71,7 @@ def prune(W: NDArray[np.float64], H: NDArray[np.float64], n_keep: int) -> Pruned
             f"{n_keep} of {W.size} weights to keep; at least one must stay (NetX cannot load an "
             "all-zero layer): lower the sparsity"
         )
-    return prune_along(W, H, keep_schedule(W.shape, n_keep))
+    return prune_along(W, H, keep_schedule((W.shape[0], W.shape[1]), n_keep))
 
 
 def prune_along(W: NDArray[np.float64], H: NDArray[np.float64], schedule: list[int]) -> Pruned:
@@ -135,6 +135,7 @@ def cholesky(H: Tensor) -> Tensor:
     CalibrationError
         If ``H`` is not positive definite.
     """
+    factor: Tensor
     factor, info = torch.linalg.cholesky_ex(H)
     if bool((info != 0).any()) or not bool(torch.isfinite(factor).all()):
         raise CalibrationError(

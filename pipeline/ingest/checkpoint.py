@@ -1,7 +1,7 @@
 """The user's module, imported from its file and filled with its checkpoint.
 
-In: a :class:`~pipeline.model_folder.ModelFolder`. Out: a torch module in evaluation mode. State dicts
-are loaded with ``weights_only=True``: a checkpoint cannot run code, the module's own file does.
+In: a :class:`~pipeline.model_folder.ModelFolder`. Out: a torch module in evaluation mode. State
+dicts are loaded with ``weights_only=True``: a checkpoint cannot run code, the module's own file does.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import cast
 
 import torch
 
 from pipeline.errors import CheckpointError, OutputError
 from pipeline.model_folder import ModelFolder
+
+# what importing a file of the user's may raise
+_FAULTS_OF_A_MODULE_FILE = (
+    ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, KeyError, OSError
+)
 
 
 def load_module(model: ModelFolder) -> torch.nn.Module:
@@ -40,7 +44,7 @@ def load_module(model: ModelFolder) -> torch.nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's weight_norm announces its successor
-            module = cast(torch.nn.Module, module_class(**model.description.arguments))
+            module = module_class(**model.description.arguments)
     except TypeError as error:
         raise CheckpointError(
             f"{model.network_file}: {model.class_name}(...) does not take the arguments of "
@@ -77,8 +81,10 @@ def _import_file(model: ModelFolder) -> ModuleType:
     sys.path.insert(0, str(model.folder))
     try:
         sys.modules[name] = imported
-        spec.loader.exec_module(imported)
-    except (ImportError, SyntaxError, NameError, AttributeError) as error:
+        # slayer prints advice about packages this project does not use
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            spec.loader.exec_module(imported)
+    except _FAULTS_OF_A_MODULE_FILE as error:
         raise CheckpointError(
             f"{model.network_file}: cannot be imported: {type(error).__name__}: {error}"
         ) from None
@@ -102,7 +108,9 @@ def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
             "torch.save(module.state_dict(), path)"
         )
     for key, value in state.items():
-        if torch.is_tensor(value) and value.is_floating_point() and not value.isfinite().all():
+        if not (isinstance(value, torch.Tensor) and value.is_floating_point()):
+            continue
+        if not value.isfinite().all():
             raise CheckpointError(
                 f"{model.checkpoint}: '{key}' holds {int((~value.isfinite()).sum())} non-finite of "
                 f"{value.numel()} values; the checkpoint is damaged or its training diverged"

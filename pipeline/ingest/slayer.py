@@ -193,7 +193,7 @@ def _check_kind(name: str, block: torch.nn.Module) -> None:
 def _check_same(sent: torch.Tensor, received: torch.Tensor, place: str) -> None:
     """Raise unless ``received`` is ``sent``, at most reshaped before its time axis."""
     is_same = (
-        torch.is_tensor(received)
+        isinstance(received, torch.Tensor)
         and received.shape[-1] == sent.shape[-1]
         and received.numel() == sent.numel()
         and torch.equal(received.flatten(1, -2), sent.flatten(1, -2))

@@ -1,0 +1,102 @@
+"""The rows of the report's two main tables: one per core, and one per layer that sums its cores.
+
+In: the artifacts of a context. Out: plain dicts. A count per sample of a layer is the sum over its
+cores, so that both tables, and every total made from them, agree.
+"""
+
+from __future__ import annotations
+
+from math import fsum
+from typing import Any
+
+import numpy as np
+
+from pipeline.energy import EVENTS
+from pipeline.network import Layer
+from pipeline.place import Core
+from pipeline.stages import Context
+
+Row = dict[str, Any]
+
+
+def core_row(context: Context, core: Core) -> Row:
+    """Return what one core holds, what of its limits that uses, and its events per sample."""
+    energy, capacities = context.value("energy"), context.target.capacities
+    memory_limit = capacities.synapse_memory_bits_per_core.value
+    return {
+        "index": core.index,
+        "layer": core.layer,
+        "neurons_begin": core.begin,
+        "neurons_end": core.end,
+        "neurons_limit": capacities.neurons_per_core.value,
+        "tile_x": core.tile_x,
+        "tile_y": core.tile_y,
+        # with several groups the format of the largest stands for all, as in the energy account
+        "format": max(core.synapses, key=lambda group: group.memory_bits).format,
+        "synapse_memory_bits": core.synapse_bits,
+        "synapse_memory_limit_bits": memory_limit,
+        "synapse_memory_used_frac": core.synapse_bits / memory_limit,
+        "input_axons": core.n_input_axons,
+        "input_axons_limit": capacities.input_axons_per_core.value,
+        "output_axons": core.n_output_axons,
+        "output_axons_limit": capacities.output_axons_per_core.value,
+        **{
+            f"{event}_per_sample": int(energy.counts[event][:, core.index].sum()) / energy.n_samples
+            for event in EVENTS
+        },
+        # a set that prices nothing gives no figure, not zero
+        "energy_pj_per_sample": {
+            prices.name: float(prices.by_core_pj[core.index]) if prices.by_event_pj else None
+            for prices in energy.price_sets
+        },
+    }
+
+
+def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
+    """Return what compression did to one layer, and the sums over its cores.
+
+    Parameters
+    ----------
+    cores : rows of `core_row`, of all layers
+    """
+    (synapse,) = layer.synapses  # one group per layer, as everywhere before this stage
+    dense = context.value("ingest").network.layer_of(synapse.name)
+    part, calibration = context.value("compress")[synapse.name], context.value("calibrate")
+    own = [core for core in cores if core["layer"] == layer.name]
+    sums = {f"{event}_per_sample": fsum(c[f"{event}_per_sample"] for c in own) for event in EVENTS}
+    n_activations = layer.n_neurons * context.value("energy").n_steps
+    executed = sums["executed_synops_per_sample"]
+    return {
+        "name": layer.name,
+        "synapse": synapse.name,
+        "source": synapse.source,
+        "kind": synapse.kind,
+        "weight_shape": list(synapse.weight.shape),
+        "n_neurons": layer.n_neurons,
+        "n_weights": synapse.weight.size,
+        "n_weights_kept": part.level.n_keep,
+        "n_weights_nonzero": int(np.count_nonzero(synapse.weight)),
+        "connection_sparsity_dense_frac": dense.synapses[0].sparsity,
+        "connection_sparsity_frac": synapse.sparsity,
+        "weight_bits_dense": dense.synapses[0].weight_bits,
+        "weight_bits_asked": part.level.bits,
+        "weight_bits": synapse.weight_bits,
+        "weight_bits_inferred_by_netx": context.value("lava").weight_bits.get(layer.name),
+        "weight_step_exp": part.step_exp,
+        "vth_mant_dense": dense.neuron.vth_mant,
+        "vth_mant": layer.neuron.vth_mant,
+        "weight_scale": part.vth_mant / dense.neuron.vth_mant,
+        "pruning_loss_predicted_per_sample": float(part.pruning_loss),
+        "quantization_loss_predicted_per_sample": float(part.quantization_loss),
+        "n_weights_clipped": part.n_out_of_grid,
+        "n_weights_rounded_to_zero": part.n_rounded_to_zero,
+        "firing_rate_dense_per_step": float(calibration.rates[layer.name]),
+        "firing_rate_per_step": sums["spikes_per_sample"] / n_activations,
+        "n_cores": len(own),
+        "n_cores_decided_by": context.value("place").binding[layer.name],
+        "formats": sorted({core["format"] for core in own}),
+        "synapse_memory_bits": sum(core["synapse_memory_bits"] for core in own),
+        **sums,
+        "effective_share_of_executed_frac":
+            sums["effective_synops_per_sample"] / executed if executed else None,
+    }

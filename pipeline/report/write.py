@@ -1,0 +1,90 @@
+"""The report's files, each whole or not at all.
+
+In: a context whose stages up to ``energy`` are up to date. Out: ``report.json``, ``report.html``,
+``recipe.yaml`` and ``thresholds.yaml`` in the deployment folder. All four are rendered before the
+first is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from pipeline.deployment import Reported
+from pipeline.errors import OutputError
+from pipeline.report.document import ReportContext, build_document
+from pipeline.report.html import render_html
+from pipeline.stages import Context
+
+_RECIPE_HEAD = "# The complete recipe of this deployment, defaults included; pass it to --recipe.\n"
+_THRESHOLDS_HEAD = """\
+# Thresholds that belong to checkpoint.pt. A state dict holds no threshold: after loading it, set
+#   module.get_submodule(layer).neuron._threshold = vth_mant / scale
+# with the scale of the neuron (w_scale, usually 64), or let pipeline.ingest.slayer.write_back do
+# it. Layers are named as in module.named_modules().
+#   vth_mant_dense   threshold mantissa as trained
+#   vth_mant         threshold mantissa of the compressed layer
+#   threshold_scale  vth_mant / vth_mant_dense: the factor for a threshold in SLAYER's own unit
+#   weight_scale     factor that the layer's weights carry, taken up by the threshold; it differs
+#                    from threshold_scale where firing rates were matched
+"""
+
+
+def write_report(context: Context) -> Reported:
+    """Write the report into the deployment folder.
+
+    Parameters
+    ----------
+    context : the line, or anything else that has its ``key``
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written, with its path; files written before it are whole.
+    """
+    document = build_document(cast(ReportContext, context))
+    texts = {
+        "report.json": json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "report.html": render_html(document),
+        "recipe.yaml": _RECIPE_HEAD + yaml.safe_dump(document["recipe"], sort_keys=False),
+        "thresholds.yaml": _THRESHOLDS_HEAD + _thresholds(document),
+    }
+    for name, text in texts.items():
+        _write_whole(context.out / name, text)
+    return Reported(tuple(texts))
+
+
+def _thresholds(document: dict[str, Any]) -> str:
+    return yaml.safe_dump({
+        layer["name"]: {
+            "vth_mant_dense": layer["vth_mant_dense"],
+            "vth_mant": layer["vth_mant"],
+            "threshold_scale": layer["vth_mant"] / layer["vth_mant_dense"],
+            "weight_scale": layer["weight_scale"],
+        }
+        for layer in document["layers"]
+    }, sort_keys=False)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); name another folder with OUT= or --out"
+        ) from None
+    finally:
+        _remove(partial)
+
+
+def _remove(partial: Path) -> None:
+    try:
+        partial.unlink(missing_ok=True)
+    except OSError:  # the folder itself is unusable, so there is nothing to remove
+        return
