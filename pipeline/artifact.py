@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ def content_hash(*parts: Any) -> str:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def source_hash(files: Iterable[Path]) -> str:
+    """Return a hash of the names and contents of source files."""
+    return content_hash([[path.name, content_hash(path.read_bytes())] for path in files])
 
 
 def _encode(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:

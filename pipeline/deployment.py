@@ -62,7 +62,7 @@ class Evaluation:
     def summary(self) -> str:
         """One line for the user."""
         dense, compressed = self.test
-        return f"test accuracy {dense:.1%} dense, {compressed:.1%} compressed, {self.n_test} samples"
+        return f"test accuracy {dense:.1%} dense, {compressed:.1%} compressed ({self.n_test})"
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,20 @@ import hardware_targets
 import models
 import pipeline
 from hardware_targets import Target
-from pipeline.artifact import content_hash, load_artifact, load_meta, save_artifact
+from pipeline.artifact import (
+    content_hash,
+    load_artifact,
+    load_meta,
+    save_artifact,
+    source_hash,
+)
 from pipeline.errors import OutputError
 from pipeline.model_folder import ModelFolder
 from pipeline.recipe import Recipe
 from pipeline.stages import STAGES, Stage
 
-# files whose change cannot change an artifact
-_NO_EFFECT = ("cli.py", "console.py")
+# what cannot change an artifact; the report stage hashes its own package
+_NO_EFFECT = ("cli.py", "console.py", "report")
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,6 @@ def code_version() -> str:
     roots = [Path(package.__file__ or "").parent for package in (pipeline, hardware_targets)]
     files = [path for root in roots for path in sorted(root.rglob("*.py"))]
     files += sorted((Path(models.__file__).parent / "data").glob("*.py"))
-    return content_hash([
-        [path.name, content_hash(path.read_bytes())] for path in files
-        if path.name not in _NO_EFFECT
-    ])
+    return source_hash(
+        path for path in files if not {path.name, path.parent.name} & set(_NO_EFFECT)
+    )

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hardware_targets import Target
+from pipeline.artifact import source_hash
 from pipeline.errors import CalibrationError
 from pipeline.model_folder import ModelFolder
 from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from models.data.splits import SpikeSet
+
+_REPORT_SOURCES = Path(__file__).with_name("report")
 
 # torch, lava and numba take seconds to import: each stage imports what it needs when it runs
 
@@ -32,6 +35,9 @@ class Context(Protocol):
 
     def value(self, stage: str) -> Any:
         """Return the artifact of an earlier stage."""
+
+    def key(self, stage: str) -> str:
+        """Return the content key of an earlier stage."""
 
     def progress(self, message: str) -> None:
         """Show what is being worked on."""
@@ -259,7 +265,8 @@ STAGES: tuple[Stage, ...] = (
         "report",
         ("ingest", "calibrate", "compress", "quantize", "place", "export", "emulate", "lava",
          "compare", "energy"),
-        _target, _report, lambda a: f"{len(a.files)} files", ("report.json", "report.html",
-                                                              "recipe.yaml", "thresholds.yaml"),
+        lambda c: [_target(c), source_hash(sorted(_REPORT_SOURCES.glob("*.*")))], _report,
+        lambda a: f"{len(a.files)} files",
+        ("report.json", "report.html", "recipe.yaml", "thresholds.yaml"),
     ),
 )

@@ -1,7 +1,7 @@
 """The user's module, imported from its file and filled with its checkpoint.
 
 In: a :class:`~pipeline.model_folder.ModelFolder`. Out: a torch module in evaluation mode. State
-dicts are loaded with ``weights_only=True``: a checkpoint cannot run code, the module's own file does.
+dicts are loaded with ``weights_only=True``: a checkpoint cannot run code; the module's file does.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import hashlib
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.compare import Comparison
 from pipeline.errors import OutputError
@@ -32,14 +32,7 @@ _PACKAGES = ("spikefit", "numpy", "torch", "lava-nc", "lava-dl")
 _Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
-class ReportContext(Context, Protocol):
-    """A context that also knows the content keys of its artifacts, as the line does."""
-
-    def key(self, stage: str) -> str:
-        """Return the content key of a stage that is up to date."""
-
-
-def build_document(context: ReportContext) -> Section:
+def build_document(context: Context) -> Section:
     """Return the report of a deployment as plain JSON values.
 
     Raises
@@ -77,7 +70,7 @@ def build_document(context: ReportContext) -> Section:
     return document
 
 
-def _model(context: ReportContext) -> Section:
+def _model(context: Context) -> Section:
     description, network = context.model.description, context.value("quantize").network
     return {
         "name": context.model.name,
@@ -91,7 +84,7 @@ def _model(context: ReportContext) -> Section:
     }
 
 
-def _accuracy(context: ReportContext) -> Section:
+def _accuracy(context: Context) -> Section:
     evaluation = context.value("emulate")
     section: Section = {"data_origin": evaluation.origin}
     for split in ("validation", "test"):
@@ -112,7 +105,7 @@ def _wilson(frac: float, n: int) -> tuple[float, float]:
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
-def _equivalence(context: ReportContext, comparison: Comparison) -> list[Section]:
+def _equivalence(context: Context, comparison: Comparison) -> list[Section]:
     network = context.value("quantize").network
     n_neurons = {layer.name: layer.n_neurons for layer in network.layers}
     return [
@@ -131,7 +124,7 @@ def _equivalence(context: ReportContext, comparison: Comparison) -> list[Section
     ]
 
 
-def _ledger(context: ReportContext) -> list[Section]:
+def _ledger(context: Context) -> list[Section]:
     return [
         {"stage": stage, "layer": entry.layer, "what": entry.what, "count": entry.count,
          "total": entry.total}
@@ -139,7 +132,7 @@ def _ledger(context: ReportContext) -> list[Section]:
     ]
 
 
-def _calibration(context: ReportContext) -> Section:
+def _calibration(context: Context) -> Section:
     calibration = context.value("calibrate")
     return {
         "n_samples": calibration.n_samples,

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
 from pipeline.deployment import Reported
 from pipeline.errors import OutputError
-from pipeline.report.document import ReportContext, build_document
+from pipeline.report.document import build_document
 from pipeline.report.html import render_html
 from pipeline.stages import Context
 
@@ -39,14 +39,14 @@ def write_report(context: Context) -> Reported:
 
     Parameters
     ----------
-    context : the line, or anything else that has its ``key``
+    context : the line
 
     Raises
     ------
     OutputError
         If a file cannot be written, with its path; files written before it are whole.
     """
-    document = build_document(cast(ReportContext, context))
+    document = build_document(context)
     texts = {
         "report.json": json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         "report.html": render_html(document),
