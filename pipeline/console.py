@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pipeline.line import Finished, Line
 
 
+_FILE_WIDTH = 110  # columns where there is no terminal to ask
+
+
 class Console:
     """Shows stages as they run: a spinner on a terminal, plain lines elsewhere."""
 
@@ -53,6 +56,8 @@ class Console:
 def show_deployment(line: Line) -> None:
     """Print the screen that ends a deployment: what changed per layer, the verdict, the report."""
     console = rich.console.Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
     console.print()
     console.print(_layer_table(line))
     evaluation, placement = line.value("emulate"), line.value("place")
@@ -85,10 +90,10 @@ def _layer_table(line: Line) -> Table:
     dense, network = line.value("ingest").network, line.value("quantize").network
     energy, placement = line.value("energy"), line.value("place")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("layer")
+    table.add_column("layer", no_wrap=True)
     for heading in ("neurons", "weights", "nonzero", "bits", "threshold", "cores",
-                    "synops effective", "executed"):
-        table.add_column(heading, justify="right")
+                    "effective synops", "executed synops"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for before, after in zip(dense.layers, network.layers, strict=True):
         cores = [core.index for core in placement.cores_of(after.name)]
         effective, executed = (
