@@ -15,14 +15,17 @@ from pipeline.network import Network, Synapse
 
 
 def unrolled(network: Network, synapse: Synapse) -> csr_array:
-    """Return all stored synapses of a group as (n_source, n_target), explicit zeros included."""
+    """Return all stored synapses of a group as (n_source, n_target), explicit zeros included.
+
+    The matrix owns its arrays: a caller may change it without changing the network.
+    """
     in_shape = network.shape_of(synapse.source)
     out_shape = network.layer_of(synapse.name).shape
     if synapse.geometry is None:
         n_out, n_in = synapse.weight.shape
         return csr_array(
             (
-                np.ascontiguousarray(synapse.weight.T).ravel(),
+                synapse.weight.T.flatten(),
                 np.tile(np.arange(n_out, dtype=np.int32), n_in),
                 np.arange(n_in + 1, dtype=np.int64) * n_out,
             ),

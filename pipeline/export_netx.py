@@ -49,7 +49,8 @@ def write_netx(network: Network, path: Path, origin: str) -> None:
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error})") from None
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.is_file():
+            partial.unlink()
 
 
 def compare_netx(network: Network, path: Path) -> None:
@@ -62,10 +63,24 @@ def compare_netx(network: Network, path: Path) -> None:
             )
         for index, entry in enumerate(expected):
             group = file[f"layer/{index}"]
+            found = _datasets(group)
+            if found != set(entry):
+                raise ExportError(
+                    f"{path}: layer/{index} holds the keys {', '.join(sorted(found))}; written "
+                    f"were {', '.join(sorted(entry))}"
+                )
             for key, value in entry.items():
-                read = group[key][()] if key in group else None
-                if read is None or not np.array_equal(_plain(read), _plain(value)):
+                if not np.array_equal(_plain(group[key][()]), _plain(value)):
                     raise ExportError(f"{path}: layer/{index}/{key} does not read back as written")
+
+
+def _datasets(group: h5py.Group) -> set[str]:
+    """Return the path of every dataset below a group."""
+    names: list[str] = []
+    group.visititems(
+        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+    )
+    return set(names)
 
 
 def _entries(network: Network) -> list[dict[str, Any]]:
@@ -150,6 +165,11 @@ def _check_exportable(network: Network) -> None:
             raise ExportError(
                 f"layer '{layer.name}': weights must be even integers in {low}..{high}, found "
                 f"{weight.min()}..{weight.max()}; quantize the network first"
+            )
+        if not weight.any():
+            raise ExportError(
+                f"layer '{layer.name}': all weights are zero, which NetX cannot load; lower the "
+                "sparsity or raise the bits"
             )
         found = inferred_weight_bits(weight)
         if found != synapse.weight_bits:

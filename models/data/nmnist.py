@@ -36,6 +36,12 @@ def load_recordings(
     """
     is_train = split != "test"
     check_source(DataSource(kind="nmnist", root=root))
+    part = "Train" if is_train else "Test"
+    if root is not None and not (root / "NMNIST" / part).is_dir():
+        raise DataError(
+            f"data: no N-MNIST recordings below '{root / 'NMNIST' / part}', which split '{split}' "
+            f"needs; unpack the {part} archive there"
+        )
     try:
         tonic_datasets = importlib.import_module("tonic.datasets")
     except ImportError:

@@ -8,9 +8,13 @@ Nothing is ever downloaded here.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from models.data.digits import DIGIT_RANGES, load_digits
@@ -70,19 +74,32 @@ def load_split(source: DataSource, split: str, n_steps: int, n_samples: int | No
     return SpikeSet(bin_events(events, n_steps), labels, f"{origin}, {split} split")
 
 
+def _open_archive(file: BinaryIO) -> NpzFile:
+    """Return the archive in ``file``; numpy opens single arrays and pickles as well."""
+    archive = np.load(file)
+    if not isinstance(archive, NpzFile):
+        raise ValueError("a single array, not an archive")
+    return archive
+
+
 def _load_npz(source: DataSource, split: str, n_samples: int | None) -> SpikeSet:
     if source.file is None:
         raise DataError("data: kind 'npz' needs the key 'file', the path of a .npz archive")
     try:
-        with np.load(source.file) as archive:
+        with source.file.open("rb") as file, _open_archive(file) as archive:
             spikes, labels = archive[f"{split}_spikes"], archive[f"{split}_labels"]
     except KeyError as error:
         raise DataError(
             f"{source.file}: {error.args[0]}; the archive needs '{split}_spikes' "
             f"(n, *input_shape, n_steps) and '{split}_labels' (n,)"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{source.file}: not a readable .npz archive ({error})") from None
+    if labels.ndim != 1:
+        raise DataError(
+            f"{source.file}: '{split}_labels' has shape {labels.shape}; one class number per "
+            "sample is needed, shape (n,)"
+        )
     n_samples = len(spikes) if n_samples is None else n_samples
     if len(spikes) != len(labels) or len(spikes) < max(n_samples, 1):
         raise DataError(

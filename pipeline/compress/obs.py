@@ -116,7 +116,7 @@ def keep_schedule(shape: tuple[int, int], n_keep: int) -> list[int]:
 
 def _geometric(size: int, first: float, ratio: float, n_keep: int) -> list[int]:
     counts, n_left = [], size * (first if first < 1.0 else ratio)
-    while n_left > n_keep:
+    while ratio < 1.0 and n_left > n_keep:
         counts.append(int(n_left))
         n_left *= ratio
     return [*counts, n_keep]
