@@ -6,6 +6,7 @@ A defect of ours keeps its traceback. Nothing heavy is imported before a stage n
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hardware_targets import Target
     from pipeline.line import Line
 
+_INTERRUPTED = 130
 EXPORTS = Path("netx_exports")
 
 app = typer.Typer(
@@ -143,14 +145,17 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from pipeline.errors import PipelineError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # progress is seen through a pipe as well
     try:
-        app(standalone_mode=False)
+        app()
     except PipelineError as error:
         print(f"spikefit: {error}", file=sys.stderr)
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        print("spikefit: interrupted; run the same command to continue", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # typer's answer to Ctrl-C
+            print("spikefit: interrupted; run the same command to continue", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ class Network:
     Raises
     ------
     UnsupportedLayerError
-        If a synapse does not fit between its source and its layer.
+        If a synapse does not fit between its source and its layer, or two layers share a name.
     CheckpointError
         If a weight is not finite.
     """
@@ -130,6 +130,8 @@ class Network:
     def __post_init__(self) -> None:
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for layer in self.layers:
+            if layer.name in shapes:
+                raise UnsupportedLayerError(f"two layers are named '{layer.name}'")
             for synapse in layer.synapses:
                 _check_synapse(synapse, layer, shapes)
             shapes[layer.name] = layer.shape

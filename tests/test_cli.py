@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -182,6 +185,11 @@ def test_missing_data_are_named_before_any_work(folder, tmp_path, capsys):
     expect_error(deploy(folder, tmp_path / "out"), tmp_path / "out", capsys, "spikes.npz")
 
 
+def test_an_unknown_option_is_a_usage_error_without_traceback(capsys):
+    assert run("deploy", "--modell", "x") == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_check_prints_every_default(capsys):
     assert run("check") == 0
     shown = capsys.readouterr().out
@@ -259,14 +267,14 @@ class TestBadInputFoundWhileWorking:
 
     def test_a_network_that_does_not_fit(self, model, tmp_path, capsys):
         content = yaml.safe_load((REPOSITORY / "hardware_targets" / "loihi1.yaml").read_text())
-        content["capacities"]["neurons_per_core"]["value"] = 2
+        content["capacities"]["neurons_per_core"]["value"] = 3
         content["capacities"]["cores_per_chip"]["value"] = 8
         content["capacities"]["tile_columns"]["value"] = 2
         content["capacities"]["tile_rows"]["value"] = 1
         path = tmp_path / "chip.yaml"
         path.write_text(yaml.safe_dump(content))
         expect_error(deploy(model, tmp_path / "out", "--target", path), tmp_path / "out", capsys,
-                     "15 cores, 7 more than the 8", "blocks.0 · 12 cores · decided by neurons")
+                     "10 cores, 2 more than the 8", "blocks.0 · 8 cores · decided by neurons")
 
     def test_an_output_folder_that_cannot_be_written(self, model, tmp_path, capsys):
         (tmp_path / "file").write_text("")
@@ -293,9 +301,8 @@ class TestDeployment:
         assert names <= {path.name for path in out.iterdir()}
         before = {path: path.stat().st_mtime_ns for path in out.iterdir() if path.is_file()}
 
-        begin = time.perf_counter()
+        capsys.readouterr()
         assert deploy(model, out) == 0
-        assert time.perf_counter() - begin < 3
         assert {path: path.stat().st_mtime_ns for path in before} == before
         assert ran(capsys) == []
 
@@ -319,22 +326,22 @@ class TestDeployment:
         assert deploy(model, out, last="compare") == 0
         module = instance(NETWORK_PY)
         module.load_state_dict(torch.load(out / "checkpoint.pt", weights_only=True))
-        weight = module.blocks[1].synapse.weight
-        assert 0.2 < float((weight == 0).float().mean()) < 0.8
+        weight = 64 * module.blocks[1].synapse.weight.detach().numpy().reshape(5, -1)
+        with h5py.File(out / "network.net") as file:
+            np.testing.assert_array_equal(weight, file["layer/2/weight"])
+        assert (weight == 0).any() and (weight != 0).any()
 
     def test_a_killed_run_continues_and_leaves_nothing_half_written(self, model, tmp_path):
         out = tmp_path / "out"
         command = [sys.executable, "-m", "pipeline.cli", "compare", "--model", str(model),
                    "--recipe", str(model / "recipe.yaml"), "--out", str(out)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   text=True, cwd=REPOSITORY)
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "export" in line:
-                break
-        time.sleep(1.0)  # Lava has been started
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, cwd=REPOSITORY) as process:
+            assert process.stdout is not None
+            wait_for("export", process.stdout)
+            time.sleep(1.0)  # Lava has been started
+            assert process.poll() is None
+            process.send_signal(signal.SIGKILL)
         assert not [path for path in out.rglob("*.tmp")]
         done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
         assert "reused  compress" in done.stdout and "0 differences" in done.stdout
@@ -343,26 +350,30 @@ class TestDeployment:
         out = tmp_path / "out"
         command = [sys.executable, "-m", "pipeline.cli", "lava", "--model", str(model),
                    "--recipe", str(model / "recipe.yaml"), "--out", str(out)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True, cwd=REPOSITORY)
-        assert process.stdout is not None and process.stderr is not None
-        for line in process.stdout:
-            if "emulate" in line or "export" in line:
-                break
-        time.sleep(1.5)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert "run the same command to continue" in process.stderr.read()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, cwd=REPOSITORY) as process:
+            assert process.stdout is not None and process.stderr is not None
+            wait_for("export", process.stdout)
+            time.sleep(1.5)  # Lava has been started
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            assert "run the same command to continue" in process.stderr.read()
         left = subprocess.run(["pgrep", "-f", "pipeline.lava_worker .*spikefit-lava-"],
                               capture_output=True, text=True)
         assert left.stdout == ""
 
 
+def wait_for(word: str, stream: IO[str]) -> None:
+    """Read lines until one holds ``word``."""
+    for line in stream:
+        if word in line:
+            return
+    pytest.fail(f"the command ended without {word!r}")
+
+
 def ran(capsys) -> list[str]:
     """Return the stages that ran, from what the command line printed."""
-    lines = capsys.readouterr().out.splitlines()
-    return [line.split()[2] for line in lines if line[8:10] == " s" and line[:7].strip()
-            and line[:7].strip().replace(".", "").isdigit()]
+    return re.findall(r"^ *[0-9.]+ s  (\w+)", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -376,9 +387,10 @@ def test_the_bundled_networks_deploy_within_their_allowed_loss(
     assert run("deploy", "--model", name, "--target", target, "--out", out) == 0
     report = json.loads((out / "report.json").read_text())
     accuracy = report["accuracy"]["test"]
-    assert accuracy["dense"] >= {"nmnist_mlp": 0.95, "nmnist_cnn": 0.94}[name]
-    assert accuracy["dense"] - accuracy["compressed"] <= allowed_loss
-    for comparison in report["equivalence"]:
-        assert comparison["n_samples"] >= 20
-        assert all(layer["n_differing"] == 0 and layer["n_spikes"] > 0
-                   for layer in comparison["layers"])
+    assert accuracy["n_samples"] == 1000
+    assert accuracy["dense_frac"] >= {"nmnist_mlp": 0.95, "nmnist_cnn": 0.94}[name]
+    assert accuracy["dense_frac"] - accuracy["compressed_frac"] <= allowed_loss
+    backends = {row["second_backend"] for row in report["equivalence"]}
+    assert backends == {"Lava", "SLAYER with the compressed weights"}
+    for row in report["equivalence"]:
+        assert row["n_samples"] >= 20 and row["n_spikes"] > 0 and row["n_differing"] == 0

@@ -10,8 +10,8 @@ Symbols (Hassibi & Stork 1993; Frantar et al., arXiv:2208.11580; SBC, arXiv:2506
     score  w_p^2 / [H_SS^-1]_pp: the loss of removing p next
 
 All rows compete: each round removes the lowest scores of the whole matrix, then every row is
-refitted. With one removal per round and row this is OBS; ``keep_ratio`` sets how much of the
-remaining weights a round may keep at the least, and with it the cost.
+refitted. With one removal per round this is OBS; :func:`keep_schedule` sets how many rounds there
+are, and with them the cost.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import importlib.util
 import io
 import os
 import pickle
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -21,9 +22,15 @@ import torch
 from pipeline.errors import CheckpointError, OutputError
 from pipeline.model_folder import ModelFolder
 
-# what importing a file of the user's may raise
-_FAULTS_OF_A_MODULE_FILE = (
-    ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, KeyError, OSError
+# what a user's module may raise when imported or instantiated: the class is theirs, the fault too
+_FAULTS_OF_A_USERS_MODULE = (
+    ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, LookupError,
+    OSError, RuntimeError, AssertionError, ArithmeticError,
+)
+# what torch.load raises on damaged files, found by fuzzing: tests/test_ingest_slayer.py
+_FAULTS_OF_A_DAMAGED_FILE = (
+    OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError,
+    AssertionError, struct.error, pickle.UnpicklingError,
 )
 
 
@@ -45,10 +52,10 @@ def load_module(model: ModelFolder) -> torch.nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's weight_norm announces its successor
             module = module_class(**model.description.arguments)
-    except TypeError as error:
+    except _FAULTS_OF_A_USERS_MODULE as error:
         raise CheckpointError(
             f"{model.network_file}: {model.class_name}(...) does not take the arguments of "
-            f"model.yaml: {error}"
+            f"model.yaml: {type(error).__name__}: {error}"
         ) from None
     _load_state(module, model)
     return module.eval()
@@ -69,7 +76,8 @@ def save_checkpoint(module: torch.nn.Module, path: Path) -> None:
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{path}: cannot be written ({error})") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _import_file(model: ModelFolder) -> ModuleType:
@@ -84,7 +92,7 @@ def _import_file(model: ModelFolder) -> ModuleType:
         # slayer prints advice about packages this project does not use
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             spec.loader.exec_module(imported)
-    except _FAULTS_OF_A_MODULE_FILE as error:
+    except _FAULTS_OF_A_USERS_MODULE as error:
         raise CheckpointError(
             f"{model.network_file}: cannot be imported: {type(error).__name__}: {error}"
         ) from None
@@ -96,7 +104,7 @@ def _import_file(model: ModelFolder) -> ModuleType:
 def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
     try:
         state = torch.load(model.checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _FAULTS_OF_A_DAMAGED_FILE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
             f"{model.checkpoint}: not a readable state dict ({reason}); save one with "
@@ -117,8 +125,9 @@ def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
             )
     try:
         module.load_state_dict(state)
-    except RuntimeError as error:
-        problems = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+    except (RuntimeError, AttributeError) as error:  # the latter for keys that are not strings
+        lines = str(error).splitlines()
+        problems = "; ".join(line.strip() for line in lines[1:4] or lines)
         raise CheckpointError(
             f"{model.checkpoint}: does not fit class {model.class_name} of {model.network_file}: "
             f"{problems}"

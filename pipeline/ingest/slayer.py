@@ -36,13 +36,21 @@ _BATCH = 50
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """A tensor the module passes on, and its value then: the module may change it in place."""
+
+    tensor: torch.Tensor
+    value: torch.Tensor
+
+
+@dataclass(frozen=True)
 class _Call:
     """One call of a block during the probe run."""
 
     name: str
     block: torch.nn.Module
-    received: torch.Tensor
-    returned: torch.Tensor
+    received: _Seen
+    returned: _Seen
 
 
 def to_network(module: torch.nn.Module, model: ModelFolder) -> Network:
@@ -132,10 +140,10 @@ def _probe(module: torch.nn.Module, model: ModelFolder) -> list[_Call]:
             hooks.append(block.register_forward_hook(_record(name, calls)))
     rng = torch.Generator().manual_seed(0)
     shape = (1, *model.description.input_shape, _PROBE_STEPS)
-    spikes = (torch.rand(shape, generator=rng) < 0.3).float()
+    given = (torch.rand(shape, generator=rng) < 0.3).float()
     try:
         with torch.no_grad():
-            returned = module(spikes)
+            returned = module(given.clone())
     except (RuntimeError, AssertionError, IndexError) as error:
         raise CheckpointError(
             f"model '{model.name}': forward fails on spikes of input_shape "
@@ -144,17 +152,38 @@ def _probe(module: torch.nn.Module, model: ModelFolder) -> list[_Call]:
     finally:
         for hook in hooks:
             hook.remove()
-    previous, previous_name = spikes, INPUT
+    if not isinstance(returned, torch.Tensor):
+        raise UnsupportedLayerError(
+            f"after '{calls[-1].name if calls else INPUT}': the module's forward returns a "
+            f"{type(returned).__name__}; it must return the output spikes alone"
+        )
+    _check_chain(calls, _seen(given), _seen(returned))
+    return calls
+
+
+def _seen(tensor: torch.Tensor) -> _Seen:
+    return _Seen(tensor, tensor.clone())
+
+
+def _check_chain(calls: list[_Call], given: _Seen, returned: _Seen) -> None:
+    """Raise unless every block gets what the one before it returned, and is called once."""
+    previous, previous_name = given, INPUT
+    seen: set[str] = set()
     for call in calls:
+        if call.name in seen:
+            raise UnsupportedLayerError(
+                f"layer '{call.name}': called more than once in the module's forward; shared "
+                "layers are not supported yet, use one block per call"
+            )
+        seen.add(call.name)
         _check_same(previous, call.received, f"between '{previous_name}' and '{call.name}'")
         previous, previous_name = call.returned, call.name
     _check_same(previous, returned, f"after '{previous_name}'")
-    return calls
 
 
 def _record(name: str, calls: list[_Call]) -> Any:
     def hook(block: torch.nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        calls.append(_Call(name, block, args[0], output))
+        calls.append(_Call(name, block, _seen(args[0]), _seen(output)))
 
     return hook
 
@@ -190,14 +219,16 @@ def _check_kind(name: str, block: torch.nn.Module) -> None:
             raise UnsupportedLayerError(f"layer '{name}': {option} is not supported yet")
 
 
-def _check_same(sent: torch.Tensor, received: torch.Tensor, place: str) -> None:
-    """Raise unless ``received`` is ``sent``, at most reshaped before its time axis."""
+def _check_same(sent: _Seen, received: _Seen, place: str) -> None:
+    """Raise unless ``received`` is ``sent``, at most reshaped before its time axis.
+
+    Silent spikes are equal to any others; there the memory must be the same.
+    """
     is_same = (
-        isinstance(received, torch.Tensor)
-        and received.shape[-1] == sent.shape[-1]
-        and received.numel() == sent.numel()
-        and torch.equal(received.flatten(1, -2), sent.flatten(1, -2))
-        and (bool(sent.any()) or _shares_memory(sent, received))
+        received.value.shape[-1] == sent.value.shape[-1]
+        and received.value.numel() == sent.value.numel()
+        and torch.equal(received.value.flatten(1, -2), sent.value.flatten(1, -2))
+        and (bool(sent.value.any()) or _shares_memory(sent.tensor, received.tensor))
     )
     if not is_same:
         raise UnsupportedLayerError(

@@ -1,0 +1,90 @@
+"""Who may import what: Lava and torch stay behind their few doors, the command line is a leaf."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("pipeline", "hardware_targets", "models")
+LAVA = {"pipeline/ingest/slayer.py", "pipeline/lava_worker.py"}
+TORCH = {"pipeline/calibrate.py", "pipeline/ingest/checkpoint.py"}
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Return the dotted names a file imports anywhere, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+            ("import_module", "__import__")
+        ):
+            names |= {a.value for a in node.args
+                      if isinstance(a, ast.Constant) and isinstance(a.value, str)}
+    return names
+
+
+def importers_of(package: str, *folders: str) -> set[str]:
+    return {
+        path.relative_to(ROOT).as_posix() for path in sources(*folders)
+        if any(name == package or name.startswith(f"{package}.") for name in imported(path))
+    }
+
+
+def test_the_packages_are_found() -> None:
+    assert {path.parts[len(ROOT.parts)] for path in sources(*PACKAGES)} == set(PACKAGES)
+    assert importers_of("numpy", "pipeline")
+
+
+def test_only_ingest_and_the_worker_import_lava() -> None:
+    assert importers_of("lava", "pipeline", "hardware_targets") == LAVA
+
+
+def test_only_compression_and_ingest_import_torch() -> None:
+    found = importers_of("torch", "pipeline", "hardware_targets")
+    allowed = {path for path in found if path.startswith("pipeline/compress/")} | LAVA | TORCH
+    assert found <= allowed
+    assert found & TORCH == TORCH
+
+
+def test_hardware_targets_import_nothing_from_the_pipeline() -> None:
+    for package in ("pipeline", "models"):
+        assert importers_of(package, "hardware_targets") == set()
+
+
+def test_nothing_imports_the_command_line() -> None:
+    assert importers_of("pipeline.cli", *PACKAGES, "benchmarks", "scripts") <= {"pipeline/cli.py"}
+
+
+def test_compression_knows_of_the_pipeline_only_errors_geometry_and_itself() -> None:
+    known = ("pipeline.errors", "pipeline.compress", "pipeline.network.ConvGeometry",
+             "pipeline.network")
+    for path in sources("pipeline/compress"):
+        own = {name for name in imported(path) if name.startswith("pipeline")}
+        assert all(name in known or name.startswith(known[:2]) for name in own), path
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline.model_folder", "pipeline.emulate", "pipeline.export_netx",
+               "pipeline.lava_backend", "pipeline.compare", "models.data.splits",
+               "hardware_targets"],
+)
+def test_module_loads_without_torch_and_lava(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch', 'lava') if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
