@@ -12,6 +12,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported,
 
 import time
 
+import numpy as np
+
 from models.data.source import DataSource
 from models.data.splits import load_split
 from pipeline.calibrate import calibrate
@@ -37,7 +39,7 @@ def main() -> None:
     for multiple in (2.0, 1.5, 3.0, 4.0):
         counts = obs._geometric(weight.size, multiple * n_keep / weight.size, 0.8, n_keep)
         begin = time.perf_counter()
-        loss = obs.prune_along(weight, hessian, counts).loss
+        loss = obs.prune_along(weight, hessian, np.ones(weight.shape, bool), counts).loss
         rows.append((multiple, len(counts), loss, time.perf_counter() - begin))
     print("first cut  rounds   loss ratio   time ratio   seconds")
     for multiple, n_rounds, loss, elapsed in rows:

@@ -130,7 +130,8 @@ def _compress(
     H = damped(curvature.hessian, damping_frac)
     if groups > 1:
         raise CompressionError("grouped convolutions are not compressed yet; set groups=1")
-    pruned = prune(W[0], H[0], level.n_keep)
+    allowed = None if synapse.allowed is None else synapse.allowed.reshape(W[0].shape)
+    pruned = prune(W[0], H[0], level.n_keep, allowed)
     quantizer = GptqQuantizer(pruned.weight, H[0], pruned.mask)
     scaled = search_scale(
         quantizer, pruned.weight, vth_mant, code_range(level.bits),

@@ -41,6 +41,8 @@ class Synapse:
     weight : dense (out, in), conv (c_out, c_in / groups, ky, kx); float64, or int32 when quantized
     geometry : of a convolution; None for dense
     weight_bits : declared precision of an integer weight, 1..8, sign included; None while float
+    allowed : bool, shape of the weight: False where the user's own mask forbids a synapse; None
+        where there is no mask
     """
 
     name: str
@@ -48,6 +50,7 @@ class Synapse:
     weight: NDArray[Any]
     geometry: ConvGeometry | None = None
     weight_bits: int | None = None
+    allowed: NDArray[np.bool_] | None = None
 
     @property
     def kind(self) -> Literal["dense", "conv"]:

@@ -20,6 +20,7 @@ from pipeline.errors import DataError, MissingExtraError
 # fixed shuffle of Train and the first 1,000 of a fixed shuffle of Test play the same parts.
 _SHUFFLE_SEED = 0
 _N_TRAIN_INDICES = 8000
+_TONIC_DTYPE = np.dtype([("x", int), ("y", int), ("t", int), ("p", int)])
 
 
 def load_recordings(
@@ -43,23 +44,27 @@ def load_recordings(
             f"needs; unpack the {part} archive there"
         )
     try:
-        tonic_datasets = importlib.import_module("tonic.datasets")
+        tonic_io = importlib.import_module("tonic.io")
     except ImportError:
         raise MissingExtraError("N-MNIST needs tonic: pip install 'spikefit[nmnist]'") from None
-    recordings = tonic_datasets.NMNIST(save_to=str(root), train=is_train)
-    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(recordings))
+    # tonic's dataset class downloads what it does not find as it expects; its reader does not
+    files = sorted((root / "NMNIST" / part).glob("[0-9]/*.bin")) if root else []
     first = indices.start if is_train else indices.start - _N_TRAIN_INDICES
-    if first + len(indices) > len(recordings):
+    if first + len(indices) > len(files):
         raise DataError(
-            f"data: {root} holds {len(recordings)} {'train' if is_train else 'test'} recordings, "
-            f"split '{split}' needs {first + len(indices)}; unpack the whole archive"
+            f"data: {root / 'NMNIST' / part if root else root} holds {len(files)} recordings "
+            f"(<digit>/*.bin), split '{split}' needs {first + len(indices)}; unpack all of "
+            "the archive"
         )
-    events, labels = [], []
-    for position in order[first : first + len(indices)]:
-        recording, label = recordings[int(position)]
-        converted = np.empty(len(recording), dtype=EVENT_DTYPE)
-        for field in EVENT_DTYPE.names or ():
-            converted[field] = recording[field]
-        events.append(converted)
-        labels.append(int(label))
-    return events, np.asarray(labels, dtype=np.int64)
+    order = np.random.default_rng(_SHUFFLE_SEED).permutation(len(files))
+    chosen = [files[position] for position in order[first : first + len(indices)]]
+    recordings = [tonic_io.read_mnist_file(str(path), dtype=_TONIC_DTYPE) for path in chosen]
+    events = [_as_events(recording) for recording in recordings]
+    return events, np.asarray([int(path.parent.name) for path in chosen], dtype=np.int64)
+
+
+def _as_events(recording: NDArray[np.void]) -> NDArray[np.void]:
+    events = np.empty(len(recording), dtype=EVENT_DTYPE)
+    for field in EVENT_DTYPE.names or ():
+        events[field] = recording[field]
+    return events

@@ -56,7 +56,7 @@ def load_split(source: DataSource, split: str, n_steps: int, n_samples: int | No
             "the recipe"
         )
     if source.kind == "npz":
-        return _load_npz(source, split, n_samples)
+        return _load_npz(source, split, n_steps, n_samples)
     indices = DIGIT_RANGES[split]
     if n_samples is not None and n_samples > len(indices):
         raise DataError(
@@ -82,7 +82,9 @@ def _open_archive(file: BinaryIO) -> NpzFile:
     return archive
 
 
-def _load_npz(source: DataSource, split: str, n_samples: int | None) -> SpikeSet:
+def _load_npz(
+    source: DataSource, split: str, n_steps: int, n_samples: int | None
+) -> SpikeSet:
     if source.file is None:
         raise DataError("data: kind 'npz' needs the key 'file', the path of a .npz archive")
     try:
@@ -105,6 +107,11 @@ def _load_npz(source: DataSource, split: str, n_samples: int | None) -> SpikeSet
         raise DataError(
             f"{source.file}: split '{split}' holds {len(spikes)} spike trains and {len(labels)} "
             f"labels, {max(n_samples, 1)} of each are needed"
+        )
+    if spikes.shape[-1] != n_steps:
+        raise DataError(
+            f"{source.file}: '{split}_spikes' of shape {spikes.shape} holds {spikes.shape[-1]} "
+            f"time steps, model.yaml says n_steps: {n_steps}"
         )
     spikes, labels = spikes[:n_samples], labels[:n_samples]
     if not np.isin(np.unique(spikes), (0, 1)).all():

@@ -48,7 +48,10 @@ class Pruned:
     n_rounds: int
 
 
-def prune(W: NDArray[np.float64], H: NDArray[np.float64], n_keep: int) -> Pruned:
+def prune(
+    W: NDArray[np.float64], H: NDArray[np.float64], n_keep: int,
+    allowed: NDArray[np.bool_] | None = None,
+) -> Pruned:
     """Return ``W`` with ``n_keep`` weights left, chosen and updated by second order.
 
     Ties in the score are broken by position, so that a repeated run gives the same mask.
@@ -57,7 +60,9 @@ def prune(W: NDArray[np.float64], H: NDArray[np.float64], n_keep: int) -> Pruned
     ----------
     W : (rows, d_in) float64
     H : (d_in, d_in) float64, positive definite
-    n_keep : weights to keep, 1 .. rows * d_in
+    n_keep : weights to keep, 1 .. rows * d_in; fewer are kept if fewer are allowed
+    allowed : (rows, d_in) bool, False where a weight is zero and must stay so; all by default. A
+        weight that is merely zero takes part: the refit may give it a value.
 
     Raises
     ------
@@ -71,17 +76,23 @@ def prune(W: NDArray[np.float64], H: NDArray[np.float64], n_keep: int) -> Pruned
             f"{n_keep} of {W.size} weights to keep; at least one must stay (NetX cannot load an "
             "all-zero layer): lower the sparsity"
         )
-    return prune_along(W, H, keep_schedule((W.shape[0], W.shape[1]), n_keep))
+    if allowed is None:
+        allowed = np.ones(W.shape, dtype=np.bool_)
+    n_keep = min(n_keep, int(allowed.sum()))
+    return prune_along(W, H, allowed, keep_schedule((W.shape[0], W.shape[1]), n_keep))
 
 
-def prune_along(W: NDArray[np.float64], H: NDArray[np.float64], schedule: list[int]) -> Pruned:
+def prune_along(
+    W: NDArray[np.float64], H: NDArray[np.float64], allowed: NDArray[np.bool_], schedule: list[int]
+) -> Pruned:
     """Return ``W`` pruned in rounds to each of the numbers of weights in ``schedule``."""
     weight, inverse_diagonal = torch.from_numpy(W).clone(), _inverse_diagonal(H)
-    mask = torch.ones(W.shape, dtype=torch.bool)
+    mask = torch.from_numpy(allowed)
     reference = torch.from_numpy(W) @ torch.from_numpy(H)
     for n_left in schedule:
         score = torch.where(mask, weight.square() / inverse_diagonal, -torch.inf)
-        removed = torch.argsort(score.flatten(), stable=True)[: W.size - n_left]
+        n_removed = W.size - min(n_left, int(mask.sum()))
+        removed = torch.argsort(score.flatten(), stable=True)[:n_removed]
         mask = torch.ones(W.size, dtype=torch.bool).index_fill_(0, removed, False).view(W.shape)
         weight, inverse_diagonal = _refit(reference, torch.from_numpy(H), mask)
     change = weight.numpy() - W

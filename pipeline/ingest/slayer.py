@@ -263,7 +263,17 @@ def _to_layer(call: _Call, source: str) -> Layer:
         int(neuron.cx_current_decay), int(neuron.cx_voltage_decay), int(neuron.v_th_mant)
     )
     shape = tuple(int(n) for n in neuron.shape)
-    return Layer(call.name, (Synapse(call.name, source, array, geometry),), cuba, shape)
+    allowed = _allowed(block, array.shape)
+    group = Synapse(call.name, source, array, geometry, allowed=allowed)
+    return Layer(call.name, (group,), cuba, shape)
+
+
+def _allowed(block: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Return the block's synapse mask; with weight_norm SLAYER's mask has no effect."""
+    mask = getattr(block, "mask", None)
+    if mask is None or block.synapse.weight_norm_enabled:
+        return None
+    return mask.numpy().astype(np.bool_).reshape(shape)  # type: ignore[no-any-return]
 
 
 def _pair(values: tuple[int, ...]) -> tuple[int, int]:
