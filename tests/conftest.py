@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 
 # torch's and numba's thread pools otherwise spin against each other on busy machines: measured
 # 16 s against 0.4 s for one SLAYER forward. It only counts if set before torch is imported.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -27,6 +31,9 @@ from pipeline.network import (
     Synapse,
     conv_output_shape,
 )
+
+if TYPE_CHECKING:
+    from pipeline.model_folder import ModelFolder
 
 settings.register_profile("spikefit", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("spikefit")
@@ -117,3 +124,53 @@ def random_spikes() -> Callable[..., NDArray[np.uint8]]:
         return (np.random.default_rng(seed).random(shape) < rate).astype(np.uint8)
 
     return build
+
+
+# ---------------------------------------------------------------- small SLAYER networks
+
+NETWORKS = Path(__file__).parent / "slayer_networks" / "network.py"
+SHAPES = {"Conv": (2, 8, 7), "ReshapesItself": (2, 8, 7), "Pool": (2, 8, 7)}
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., ModelFolder]:
+    """Builder of a model folder with a random checkpoint."""
+
+    import torch
+
+    from pipeline.model_folder import find_model
+
+    def build(
+        class_name: str, input_shape: tuple[int, ...] | None = None, seed: int = 0,
+        **arguments: Any,
+    ) -> ModelFolder:
+        folder = tmp_path / class_name.lower()
+        folder.mkdir()
+        (folder / "network.py").write_text(NETWORKS.read_text())
+        (folder / "model.yaml").write_text(json.dumps({
+            "network": f"network.py:{class_name}", "arguments": arguments, "n_steps": 30,
+            "input_shape": input_shape or SHAPES.get(class_name, (12,)),
+        }))
+        torch.manual_seed(seed)
+        module = build_fresh(folder / "network.py", class_name, arguments)
+        torch.save(module.state_dict(), folder / "checkpoint.pt")
+        return find_model(str(folder))
+
+    return build
+
+
+@pytest.fixture
+def fresh() -> Callable[..., Any]:
+    """Builder of an instance of a class in a module file: (file, class name, arguments)."""
+    return build_fresh
+
+
+def build_fresh(file: Path, class_name: str, arguments: dict[str, Any]) -> Any:
+    spec = importlib.util.spec_from_file_location("fresh_network", file)
+    assert spec is not None and spec.loader is not None
+    imported = importlib.util.module_from_spec(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(imported)
+        module = getattr(imported, class_name)(**arguments)
+    return module.eval()

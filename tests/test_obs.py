@@ -260,3 +260,26 @@ def test_number_to_keep_out_of_range_is_refused(n_keep: int) -> None:
 def test_curvature_that_is_not_positive_definite_is_refused(H: Any, n_keep: int) -> None:
     with pytest.raises(CalibrationError, match="not positive definite"):
         prune(problem(3, 7)[0], H, n_keep)
+
+
+def test_forbidden_weights_stay_zero_and_zero_weights_may_be_revived() -> None:
+    rng = np.random.default_rng(4)
+    W = rng.normal(size=(6, 10))
+    W[:, ::3] = 0.0
+    A = rng.normal(size=(10, 40))
+    H = A @ A.T
+    allowed = np.ones(W.shape, dtype=bool)
+    allowed[:, 0] = False
+    pruned = prune(W, H, 50, allowed)
+    assert (pruned.weight[:, 0] == 0).all() and not pruned.mask[:, 0].any()
+    assert pruned.mask.sum() == 50
+    assert (pruned.weight[:, 3:10:3] != 0).any()
+
+
+def test_no_more_weights_are_kept_than_are_allowed() -> None:
+    rng = np.random.default_rng(4)
+    allowed = rng.random((5, 8)) < 0.5
+    W = np.where(allowed, rng.normal(size=(5, 8)), 0.0)
+    pruned = prune(W, np.eye(8), 39, allowed)
+    np.testing.assert_array_equal(pruned.mask, allowed)
+    np.testing.assert_allclose(pruned.weight, W)
