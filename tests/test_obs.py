@@ -276,6 +276,15 @@ def test_forbidden_weights_stay_zero_and_zero_weights_may_be_revived() -> None:
     assert (pruned.weight[:, 3:10:3] != 0).any()
 
 
+def test_a_matrix_that_is_sparse_enough_is_left_as_it_is() -> None:
+    rng = np.random.default_rng(5)
+    W = np.where(rng.random((6, 9)) < 0.3, rng.normal(size=(6, 9)), 0.0)
+    pruned = prune(W, np.eye(9) + 0.3, 30)
+    np.testing.assert_array_equal(pruned.weight, W)
+    np.testing.assert_array_equal(pruned.mask, W != 0)
+    assert pruned.loss == 0.0
+
+
 def test_no_more_weights_are_kept_than_are_allowed() -> None:
     rng = np.random.default_rng(4)
     allowed = rng.random((5, 8)) < 0.5

@@ -79,6 +79,9 @@ def prune(
     if allowed is None:
         allowed = np.ones(W.shape, dtype=np.bool_)
     n_keep = min(n_keep, int(allowed.sum()))
+    if np.count_nonzero(W) <= n_keep < allowed.sum():
+        # the zeros it came with are enough: nothing is lost, so nothing is refitted
+        return Pruned(W.copy(), W != 0, 0.0, 0)
     return prune_along(W, H, allowed, keep_schedule((W.shape[0], W.shape[1]), n_keep))
 
 
@@ -106,8 +109,9 @@ def keep_schedule(shape: tuple[int, int], n_keep: int) -> list[int]:
     The finest schedule whose refits fit a budget of arithmetic: small matrices lose a few weights
     per round; large ones start with one cut to a few times the target, then lose a fifth at a time;
     where even that is too much, one cut does it all.
-    On nmnist_mlp's first layer (512 x 2312, 90 %) a first cut to twice the target costs 0.6 % more
-    loss than one to four times, and a seventh of the time; 1.5 times costs 4 % (see benchmarks/).
+    On nmnist_mlp's first layer (512 x 2312, 90 %) a first cut to twice the target has 1 % more
+    loss than one to four times the target, in an eighth of the time; one to 1.5 times has 3 % more
+    in a fifteenth (benchmarks/bench_pruning_schedule.py).
     """
     size = shape[0] * shape[1]
     if n_keep == size:
