@@ -61,8 +61,8 @@ def prune(
     W : (rows, d_in) float64
     H : (d_in, d_in) float64, positive definite
     n_keep : weights to keep, 1 .. rows * d_in; fewer are kept if fewer are allowed
-    allowed : (rows, d_in) bool, False where a weight is zero and must stay so; all by default. A
-        weight that is merely zero takes part: the refit may give it a value.
+    allowed : (rows, d_in) bool, False where a weight is zero and must stay so; all by default.
+        Weights that are merely zero score zero and are removed first.
 
     Raises
     ------
