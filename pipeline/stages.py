@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from hardware_targets import Target
 from pipeline.artifact import source_hash
+from pipeline.context import Context
 from pipeline.errors import CalibrationError
-from pipeline.model_folder import ModelFolder
-from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from models.data.splits import SpikeSet
@@ -23,24 +21,6 @@ if TYPE_CHECKING:
 _REPORT_SOURCES = Path(__file__).with_name("report")
 
 # torch, lava and numba take seconds to import: each stage imports what it needs when it runs
-
-
-class Context(Protocol):
-    """What the line offers a running stage."""
-
-    model: ModelFolder
-    recipe: Recipe
-    target: Target
-    out: Path
-
-    def value(self, stage: str) -> Any:
-        """Return the artifact of an earlier stage."""
-
-    def key(self, stage: str) -> str:
-        """Return the content key of an earlier stage."""
-
-    def progress(self, message: str) -> None:
-        """Show what is being worked on."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.compare import Comparison
+from pipeline.context import Context
 from pipeline.errors import OutputError
 from pipeline.report.document_cores import core_row, layer_row
 from pipeline.report.document_energy import build_energy
-from pipeline.stages import Context
 
 SCHEMA_VERSION = 1
 

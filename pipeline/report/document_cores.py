@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.context import Context
 from pipeline.energy import EVENTS
 from pipeline.network import Layer
 from pipeline.place import Core
-from pipeline.stages import Context
 
 Row = dict[str, Any]
 

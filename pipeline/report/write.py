@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
+from pipeline.context import Context
 from pipeline.deployment import Reported
 from pipeline.errors import OutputError
 from pipeline.report.document import build_document
 from pipeline.report.html import render_html
-from pipeline.stages import Context
 
 _RECIPE_HEAD = "# The complete recipe of this deployment, defaults included; pass it to --recipe.\n"
 _THRESHOLDS_HEAD = """\
