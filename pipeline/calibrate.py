@@ -31,7 +31,7 @@ class Curvature:
     Attributes
     ----------
     hessian : (groups, d_in, d_in) float64, H_SMP averaged over samples
-    is_dead : (groups, d_in) bool, inputs that never spiked; their weights are kept as they are
+    is_dead : (groups, d_in) bool, inputs that never spiked; damping alone speaks for their weights
     input_rate : spikes per source neuron and step
     n_rows : vectors the Hessian was accumulated from; its rank is at most this
     """
@@ -124,7 +124,7 @@ def _advice(name: str, curvature: Curvature, n_samples: int) -> str:
     if dead_frac > _DEAD_INPUT_ADVICE_FRAC:
         return (
             f"{name}: {dead_frac:.0%} of the inputs never spiked in {n_samples} calibration "
-            "samples; their weights are kept unpruned by curvature, more samples would tell"
+            "samples; only damping speaks for their weights, more samples would tell"
         )
     if curvature.n_rows < curvature.hessian.shape[-1]:
         return (

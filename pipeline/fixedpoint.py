@@ -1,8 +1,7 @@
-"""Loihi's integer arithmetic, once: decay, wrap, saturation, and the weight grids.
+"""Loihi's numbers: widths, and the weight grids that NetX infers from a matrix.
 
-The scalar functions are compiled into the emulator's kernels; they reproduce
-``lava.proc.lif.models.AbstractPyLifModelFixed`` of lava-nc 0.10.0. The grids are those NetX infers
-from a matrix (``lava.lib.dl.netx.utils.optimize_weight_bits``, lava-dl 0.6.0).
+The grids are those of ``lava.lib.dl.netx.utils.optimize_weight_bits`` (lava-dl 0.6.0). The
+arithmetic of the states is compiled and lives in :mod:`pipeline.kernels`.
 """
 
 from __future__ import annotations
@@ -10,37 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-DECAY_BITS = 12
-STATE_LIMIT = 1 << 23
-STATE_SHIFT = 6                 # synaptic input and threshold are left-shifted by 6 bits
 MIXED_WEIGHT_RANGE = (-256, 254)
-MAX_EXACT_VTH_MANT = 4095       # from 4096 up, SLAYER's float32 threshold loses its tie-breaker
-
-
-@njit(cache=True, inline="always")
-def decay_toward_zero(state, decay):  # type: ignore[no-untyped-def]
-    """Return ``state * (4096 - decay) / 4096``, truncated toward zero; int64 inside."""
-    product = np.int64(state) * np.int64(4096 - decay)
-    return product >> 12 if product >= 0 else -((-product) >> 12)
-
-
-@njit(cache=True, inline="always")
-def wrap_current(u):  # type: ignore[no-untyped-def]
-    """Return a current wrapped into 24 bits as Lava wraps it: (-2^23, 2^23]."""
-    if u > 8388608:
-        return u - 16777216
-    if u <= -8388608:
-        return u + 16777216
-    return u
-
-
-@njit(cache=True, inline="always")
-def saturate_voltage(v):  # type: ignore[no-untyped-def]
-    """Return a voltage clipped to +-(2^23 - 1), as Lava clips it."""
-    return min(max(v, -8388607), 8388607)
+MAX_EXACT_VTH_MANT = 4095  # from 4096 up, SLAYER's float32 threshold loses its tie-breaker
 
 
 def code_range(bits: int) -> tuple[int, int]:

@@ -1,4 +1,8 @@
-"""The emulator's inner loops, compiled: synaptic accumulation and neuron dynamics.
+"""Loihi's state arithmetic, once, and the emulator's loops around it, compiled.
+
+Decay, wrap and saturation reproduce ``lava.proc.lif.models.AbstractPyLifModelFixed`` of lava-nc
+0.10.0. They live in this file because numba's cache notices changes of the file of a kernel only:
+inlined from another file, an old version could be run.
 
 Each kernel works on a batch of samples and runs the samples in parallel. Accumulation visits only
 the inputs that spike. Buffers are the caller's; nothing is allocated inside a time loop.
@@ -10,7 +14,28 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from pipeline.fixedpoint import decay_toward_zero, saturate_voltage, wrap_current
+
+@njit(cache=True, inline="always")
+def decay_toward_zero(state, decay):
+    """Return ``state * (4096 - decay) / 4096``, truncated toward zero; int64 inside."""
+    product = np.int64(state) * np.int64(4096 - decay)
+    return product >> 12 if product >= 0 else -((-product) >> 12)
+
+
+@njit(cache=True, inline="always")
+def wrap_current(u):
+    """Return a current wrapped into 24 bits as Lava wraps it: (-2^23, 2^23]."""
+    if u > 8388608:
+        return u - 16777216
+    if u <= -8388608:
+        return u + 16777216
+    return u
+
+
+@njit(cache=True, inline="always")
+def saturate_voltage(v):
+    """Return a voltage clipped to +-(2^23 - 1), as Lava clips it."""
+    return min(max(v, -8388607), 8388607)
 
 
 @njit(cache=True, parallel=True, nogil=True)

@@ -18,12 +18,10 @@ from pipeline import kernels
 from pipeline.fixedpoint import (
     MIXED_WEIGHT_RANGE,
     code_range,
-    decay_toward_zero,
     full_scale_step_exp,
     inferred_weight_bits,
-    saturate_voltage,
-    wrap_current,
 )
+from pipeline.kernels import decay_toward_zero, saturate_voltage, wrap_current
 
 LIMIT = 1 << 23
 STATES = st.integers(-LIMIT, LIMIT)
