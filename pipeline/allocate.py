@@ -40,18 +40,6 @@ def lamps_counts(network: Network, sparsity: float, fixed: dict[str, float]) -> 
     return counts
 
 
-def largest_per_group(weight: NDArray[np.float64], n_keep: int) -> list[int]:
-    """Return how many of the ``n_keep`` largest weights lie in each group, at least one each.
-
-    Parameters
-    ----------
-    weight : (groups, rows, d_in), the groups of one convolution; their LAMPS scores rank alike
-    """
-    order = np.argsort(-np.abs(weight).ravel(), kind="stable")[:n_keep]
-    counts = np.bincount(order // weight[0].size, minlength=len(weight))
-    return [max(1, int(n)) for n in counts]
-
-
 def lamps_scores(weight: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return the LAMPS score of every weight, flattened, in (0, 1]; zero weights score zero."""
     square = np.square(weight.astype(np.float64).ravel())

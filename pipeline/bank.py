@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.allocate import lamps_counts, largest_per_group
+from pipeline.allocate import lamps_counts
 from pipeline.calibrate import Calibration, Curvature
-from pipeline.compress import GptqQuantizer, GroupedQuantizer, damped, prune, search_scale
+from pipeline.compress import GptqQuantizer, damped, prune, search_scale
 from pipeline.errors import CalibrationError, CompressionError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, code_range, full_scale_step_exp
 from pipeline.network import Layer, Network, Synapse
@@ -128,24 +128,23 @@ def _compress(
     groups = len(curvature.hessian)
     W = synapse.weight.astype(np.float64).reshape(groups, synapse.weight.shape[0] // groups, -1)
     H = damped(curvature.hessian, damping_frac)
-    allowed = [None] * groups if synapse.allowed is None else synapse.allowed.reshape(W.shape)
-    pruned = [
-        prune(W[g], H[g], n_keep, allowed[g])
-        for g, n_keep in enumerate(largest_per_group(W, level.n_keep))
-    ]
-    quantizer = GroupedQuantizer([
-        GptqQuantizer(part.weight, H[g], part.mask) for g, part in enumerate(pruned)
-    ])
+    if groups > 1:
+        raise CompressionError("grouped convolutions are not compressed yet; set groups=1")
+    allowed = None if synapse.allowed is None else synapse.allowed.reshape(W[0].shape)
+    pruned = prune(W[0], H[0], level.n_keep, allowed)
+    quantizer = GptqQuantizer(pruned.weight, H[0], pruned.mask)
     scaled = search_scale(
-        quantizer, np.stack([part.weight for part in pruned]), vth_mant, code_range(level.bits),
+        quantizer, pruned.weight, vth_mant, code_range(level.bits),
         full_scale_step_exp(level.bits), MAX_EXACT_VTH_MANT,
     )
-    codes = scaled.quantized.codes.reshape(synapse.weight.shape)
-    n_kept = sum(int(part.mask.sum()) for part in pruned)
+    codes = scaled.quantized.codes
     return CompressedSynapse(
-        synapse.name, level, codes * scaled.grid.step, codes, scaled.vth_mant, scaled.step_exp,
-        sum(part.loss for part in pruned), scaled.quantized.loss, scaled.quantized.n_out_of_grid,
-        n_kept - int(np.count_nonzero(codes)), max(part.n_rounds for part in pruned),
+        synapse.name, level,
+        (codes * scaled.grid.step).reshape(synapse.weight.shape),
+        codes.reshape(synapse.weight.shape),
+        scaled.vth_mant, scaled.step_exp, pruned.loss, scaled.quantized.loss,
+        scaled.quantized.n_out_of_grid, int(pruned.mask.sum() - np.count_nonzero(codes)),
+        pruned.n_rounds,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipeline.compress.curvature import accumulate_hessian, damped, filter_spikes
-from pipeline.compress.gptq import GptqQuantizer, Grid, GroupedQuantizer, Quantized
+from pipeline.compress.gptq import GptqQuantizer, Grid, Quantized
 from pipeline.compress.obs import Pruned, prune
 from pipeline.compress.scale import ScaledGrid, search_scale
 
 __all__ = [
-    "GptqQuantizer", "Grid", "GroupedQuantizer", "Pruned", "Quantized", "ScaledGrid",
+    "GptqQuantizer", "Grid", "Pruned", "Quantized", "ScaledGrid",
     "accumulate_hessian", "damped", "filter_spikes", "prune", "search_scale",
 ]

@@ -93,27 +93,6 @@ class GptqQuantizer:
         return Quantized(codes.numpy(), loss, n_out)
 
 
-class GroupedQuantizer:
-    """The groups of one convolution quantized on one grid: a layer has one scale.
-
-    Parameters
-    ----------
-    groups : one quantizer per group, in order
-    """
-
-    def __init__(self, groups: list[GptqQuantizer]) -> None:
-        self._groups = groups
-
-    def quantize(self, grid: Grid) -> Quantized:
-        """Return the codes of all groups, one below the other, with losses and clips summed."""
-        parts = [group.quantize(grid) for group in self._groups]
-        return Quantized(
-            np.concatenate([part.codes for part in parts]),
-            sum(part.loss for part in parts),
-            sum(part.n_out_of_grid for part in parts),
-        )
-
-
 def _upper_factor(H: Tensor) -> Tensor:
     """Return U with H^-1 = U^T U, (b, k, k)."""
     inverse = torch.cholesky_inverse(cholesky(H))

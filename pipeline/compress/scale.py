@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compress.gptq import GptqQuantizer, Grid, GroupedQuantizer, Quantized
+from pipeline.compress.gptq import GptqQuantizer, Grid, Quantized
 from pipeline.errors import CompressionError
 
 _N_CANDIDATES = 24
@@ -36,7 +36,7 @@ class ScaledGrid:
 
 
 def search_scale(
-    quantizer: GptqQuantizer | GroupedQuantizer,
+    quantizer: GptqQuantizer,
     weight: NDArray[np.float64],
     vth_mant: int,
     codes: tuple[int, int],
