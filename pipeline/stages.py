@@ -230,7 +230,8 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "lava", ("quantize", "export"), _section("verify"), _lava,
-        lambda a: f"{len(next(iter(a.trace.spikes.values())))} samples through the stock loader",
+        lambda a: f"{len(next(iter(a.trace.spikes.values())))} samples through the stock loader"
+        + ("; hung once and was started again" if a.n_attempts > 1 else ""),
     ),
     Stage(
         "compare", ("ingest", "quantize", "lava"), _section("verify"), _compare,
