@@ -77,7 +77,7 @@ class Verification:
         n_spikes = sum(layer.n_spikes for layer in self.comparisons[0].layers)
         n_differing = sum(comparison.n_differing for comparison in self.comparisons)
         return (
-            f"{n_differing} differences in {n_spikes:,} spikes, all layers and steps, "
+            f"{n_differing} differences in {n_spikes:,} spikes, all layers, "
             f"{self.comparisons[0].n_samples} samples"
         )
 
