@@ -75,6 +75,15 @@ def accuracy(network: Network, spikes: NDArray[np.uint8], labels: NDArray[np.int
     return float(np.mean(count_output_spikes(network, spikes).argmax(axis=1) == labels))
 
 
+def channel_rates(spikes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the spikes per neuron and step of each channel, (channels,), of (n, channels, ..., t).
+
+    After dense synapses every neuron is a channel.
+    """
+    n_spikes = spikes.sum(axis=(0, *range(2, spikes.ndim)), dtype=np.int64)
+    return np.asarray(n_spikes / (spikes.size // spikes.shape[1]), dtype=np.float64)
+
+
 def check_input(network: Network, spikes: NDArray[np.uint8]) -> None:
     """Raise DataError unless the spikes are a non-empty batch in the network's input shape."""
     if spikes.ndim != len(network.input_shape) + 2 or spikes.shape[1:-1] != network.input_shape:
@@ -87,36 +96,66 @@ def check_input(network: Network, spikes: NDArray[np.uint8]) -> None:
         raise DataError(f"input spikes of shape {spikes.shape} hold no sample or no time step")
 
 
+class Accumulator:
+    """The synapses of one layer, laid out for the kernels.
+
+    What a layer receives does not depend on its thresholds: to try several, accumulate once and
+    run the neurons (:func:`run_neurons`) for each.
+    """
+
+    def __init__(self, network: Network, layer: Layer) -> None:
+        if not all(synapse.is_integer for synapse in layer.synapses):
+            raise TypeError("only an integer network can be emulated; quantize it first")
+        self._layer = layer
+        self._weights = [_layout(network, synapse) for synapse in layer.synapses]
+
+    def run(self, outputs: dict[str, NDArray[np.uint8]]) -> NDArray[np.int32]:
+        """Return the sum of weights of each step, (n, t, n_neurons).
+
+        Parameters
+        ----------
+        outputs : spikes (n, *shape, t) of, at least, every source of the layer
+        """
+        sources = [outputs[synapse.source] for synapse in self._layer.synapses]
+        n_samples, n_steps = len(sources[0]), sources[0].shape[-1]
+        acc = np.zeros((n_samples, n_steps, self._layer.n_neurons), dtype=np.int32)
+        for source, weights in zip(sources, self._weights, strict=True):
+            spikes = np.ascontiguousarray(source, dtype=np.uint8).reshape(n_samples, -1, n_steps)
+            if isinstance(weights, tuple):
+                indptr, index, value = weights
+                kernels.accumulate_sparse(spikes, indptr, index, value, acc)
+            else:
+                kernels.accumulate_dense(spikes, weights, acc)
+        return acc
+
+
+def run_neurons(
+    layer: Layer, acc: NDArray[np.int32]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return spikes (n, *shape, t) and active steps (n, n_neurons) for accumulated input."""
+    n_samples, n_steps, n_neurons = acc.shape
+    spikes = np.zeros((n_samples, n_neurons, n_steps), dtype=np.uint8)
+    n_active = np.zeros((n_samples, n_neurons), dtype=np.int32)
+    neuron = layer.neuron
+    kernels.run_cuba(
+        acc, neuron.current_decay, neuron.voltage_decay, _thresholds(layer), spikes, n_active
+    )
+    return spikes.reshape(n_samples, *layer.shape, n_steps), n_active
+
+
 class _Engine:
     """A network with its weights laid out for the kernels."""
 
     def __init__(self, network: Network) -> None:
-        if not network.is_integer:
-            raise TypeError("only an integer network can be emulated; quantize it first")
-        self._network = network
-        self._weights = {s.name: _layout(network, s) for s in network.synapses}
+        self._layers = [(layer, Accumulator(network, layer)) for layer in network.layers]
 
     def run(self, spikes: NDArray[np.uint8]) -> Trace:
-        n_samples, n_steps = len(spikes), spikes.shape[-1]
         outputs = {INPUT: np.ascontiguousarray(spikes, dtype=np.uint8)}
         n_active: dict[str, NDArray[np.int32]] = {}
-        for layer in self._network.layers:
-            acc = np.zeros((n_samples, n_steps, layer.n_neurons), dtype=np.int32)
-            for synapse in layer.synapses:
-                source = outputs[synapse.source].reshape(n_samples, -1, n_steps)
-                self._accumulate(synapse, source, acc)
-            outputs[layer.name], n_active[layer.name] = _run_neurons(layer, acc)
+        for layer, accumulator in self._layers:
+            acc = accumulator.run(outputs)
+            outputs[layer.name], n_active[layer.name] = run_neurons(layer, acc)
         return Trace(outputs, n_active)
-
-    def _accumulate(
-        self, synapse: Synapse, spikes: NDArray[np.uint8], acc: NDArray[np.int32]
-    ) -> None:
-        weights = self._weights[synapse.name]
-        if isinstance(weights, tuple):
-            indptr, index, value = weights
-            kernels.accumulate_sparse(spikes, indptr, index, value, acc)
-        else:
-            kernels.accumulate_dense(spikes, weights, acc)
 
 
 def _layout(
@@ -130,14 +169,7 @@ def _layout(
     return matrix.indptr.astype(np.int64), matrix.indices, matrix.data.astype(np.int32)
 
 
-def _run_neurons(
-    layer: Layer, acc: NDArray[np.int32]
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    n_samples, n_steps, n_neurons = acc.shape
-    spikes = np.zeros((n_samples, n_neurons, n_steps), dtype=np.uint8)
-    n_active = np.zeros((n_samples, n_neurons), dtype=np.int32)
-    neuron = layer.neuron
-    kernels.run_cuba(
-        acc, neuron.current_decay, neuron.voltage_decay, neuron.vth_mant, spikes, n_active
-    )
-    return spikes.reshape(n_samples, *layer.shape, n_steps), n_active
+def _thresholds(layer: Layer) -> NDArray[np.int32]:
+    """Return the threshold mantissa of every neuron, (n_neurons,)."""
+    per_channel = layer.neuron.channel_vth_mant or (layer.neuron.vth_mant,) * layer.n_channels
+    return np.repeat(np.array(per_channel, np.int32), layer.n_neurons // layer.n_channels)

@@ -30,8 +30,8 @@ def write_netx(network: Network, path: Path, origin: str) -> None:
     Raises
     ------
     ExportError
-        If the network is not a chain, a weight is outside the chip's range, or the file does not
-        read back as written.
+        If the network is not a chain, a layer has one threshold per channel, a weight is outside
+        the chip's range, or the file does not read back as written.
     OutputError
         If the file cannot be written.
     """
@@ -55,6 +55,7 @@ def write_netx(network: Network, path: Path, origin: str) -> None:
 
 def compare_netx(network: Network, path: Path) -> None:
     """Raise ExportError unless the file at ``path`` holds exactly ``network``."""
+    _check_exportable(network)
     expected = _entries(network)
     with h5py.File(path, "r") as file:
         if len(file["layer"]) != len(expected):
@@ -157,6 +158,13 @@ def _check_exportable(network: Network) -> None:
                 f"layer '{layer.name}': NetX files hold chains only; this layer has "
                 f"{len(layer.synapses)} synapse groups, from "
                 f"{', '.join(s.source for s in layer.synapses)}"
+            )
+        if layer.neuron.channel_vth_mant is not None:
+            raise ExportError(
+                f"layer '{layer.name}': has one threshold per channel ({layer.n_channels} of them) "
+                "and stock NetX reads one vThMant per layer; they would need a loader that gives "
+                "Lava's LIF process an array of thresholds: set 'compress.match_rates: layer' in "
+                "the recipe"
             )
         (synapse,) = layer.synapses
         weight = synapse.weight

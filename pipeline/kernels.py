@@ -71,6 +71,7 @@ def run_cuba(acc, current_decay, voltage_decay, vth_mant, spikes, n_active):
     Parameters
     ----------
     acc : (n, t, out) int32, sum of weights per step
+    vth_mant : (out,) int32, threshold mantissa of each neuron
     spikes : (n, out, t) uint8, zeroed; receives 1 at t + 1 for a spike at t
     n_active : (n, out) int32, zeroed; receives the steps at which a neuron had input or state
     """
@@ -86,7 +87,7 @@ def run_cuba(acc, current_decay, voltage_decay, vth_mant, spikes, n_active):
                     u_new = wrap_current(
                         decay_toward_zero(u[o], current_decay) + (np.int64(acc[n, t, o]) << 6))
                     v_new = saturate_voltage(decay_toward_zero(v[o], voltage_decay) + u_new)
-                    if v_new > threshold:
+                    if v_new > threshold[o]:
                         v_new = 0
                         if t + 1 < n_steps:
                             spikes[n, o, t + 1] = 1

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CheckpointError, UnsupportedLayerError
+from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
 
 INPUT = "input"
 Shape = tuple[int, ...]
@@ -81,11 +82,15 @@ class CubaNeuron:
     ----------
     current_decay, voltage_decay : d_u and d_v, 0..4096; d_u = 4096 is a LIF, d_v = 0 an IF neuron
     vth_mant : threshold mantissa, in weight units
+    channel_vth_mant : threshold mantissa of each channel (of each neuron after dense synapses), in
+        place of ``vth_mant``, which stays the layer's nominal one; None where all share that one.
+        Only the emulator runs it: NetX and SLAYER hold one threshold per layer
     """
 
     current_decay: int
     voltage_decay: int
     vth_mant: int
+    channel_vth_mant: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,11 @@ class Layer:
         """Number of neurons."""
         return int(np.prod(self.shape))
 
+    @property
+    def n_channels(self) -> int:
+        """Number of channels; after dense synapses every neuron is one."""
+        return self.shape[0]
+
 
 @dataclass(frozen=True)
 class Network:
@@ -120,7 +130,8 @@ class Network:
     Raises
     ------
     UnsupportedLayerError
-        If a synapse does not fit between its source and its layer, or two layers share a name.
+        If a synapse does not fit between its source and its layer, two layers share a name, or
+        thresholds per channel do not fit the channels or the chip.
     CheckpointError
         If a weight is not finite.
     """
@@ -137,6 +148,7 @@ class Network:
                 raise UnsupportedLayerError(f"two layers are named '{layer.name}'")
             for synapse in layer.synapses:
                 _check_synapse(synapse, layer, shapes)
+            _check_thresholds(layer)
             shapes[layer.name] = layer.shape
 
     @property
@@ -166,6 +178,14 @@ class Network:
         return next(
             layer for layer in self.layers if any(s.name == synapse_name for s in layer.synapses)
         )
+
+    def layer(self, name: str) -> Layer:
+        """Return the layer ``name``."""
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def synapse(self, name: str) -> Synapse:
+        """Return the synapse group ``name``."""
+        return next(synapse for synapse in self.synapses if synapse.name == name)
 
     def with_layers(self, layers: tuple[Layer, ...]) -> Network:
         """Return a network with other layers and everything else the same."""
@@ -210,4 +230,21 @@ def _check_synapse(synapse: Synapse, layer: Layer, shapes: dict[str, Shape]) -> 
         raise CheckpointError(
             f"layer '{layer.name}': {n_bad} of {synapse.weight.size} weights are not finite; "
             "the checkpoint is damaged or its training diverged"
+        )
+
+
+def _check_thresholds(layer: Layer) -> None:
+    thresholds = layer.neuron.channel_vth_mant
+    if thresholds is None:
+        return
+    if len(thresholds) != layer.n_channels:
+        raise UnsupportedLayerError(
+            f"layer '{layer.name}': {len(thresholds)} thresholds for {layer.n_channels} channels; "
+            "give one per channel, or one per layer (vth_mant alone)"
+        )
+    outside = [vth for vth in thresholds if not 1 <= vth <= MAX_EXACT_VTH_MANT]
+    if outside:
+        raise UnsupportedLayerError(
+            f"layer '{layer.name}': threshold mantissa {outside[0]} of a channel is outside "
+            f"1..{MAX_EXACT_VTH_MANT}; scale the layer's weights and thresholds together"
         )

@@ -12,8 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import correlate2d
 
-from pipeline.emulate import accuracy, count_output_spikes, emulate
-from pipeline.errors import DataError
+from pipeline.emulate import (
+    Accumulator,
+    accuracy,
+    channel_rates,
+    count_output_spikes,
+    emulate,
+    run_neurons,
+)
+from pipeline.errors import DataError, UnsupportedLayerError
 from pipeline.network import (
     INPUT,
     ConvGeometry,
@@ -66,6 +73,7 @@ def reference(
         fired = np.zeros((n_samples, layer.n_neurons, n_steps), dtype=np.uint8)
         active = np.zeros((n_samples, layer.n_neurons), dtype=np.int32)
         neuron = layer.neuron
+        vth = neuron.channel_vth_mant or (neuron.vth_mant,) * layer.shape[0]
         for n in range(n_samples):
             u, v = [0] * layer.n_neurons, [0] * layer.n_neurons
             for t in range(n_steps):
@@ -80,7 +88,7 @@ def reference(
                     voltage = decayed(v[o], neuron.voltage_decay) + current
                     n_overflows += abs(voltage) > LIMIT - 1
                     voltage = max(-LIMIT + 1, min(LIMIT - 1, voltage))
-                    if voltage > 64 * neuron.vth_mant:
+                    if voltage > 64 * vth[o * layer.shape[0] // layer.n_neurons]:
                         voltage = 0
                         if t + 1 < n_steps:  # delivered one step later
                             fired[n, o, t + 1] = 1
@@ -149,7 +157,11 @@ def networks(draw: st.DrawFn) -> Network:
                 skip = draw_weight(draw, (n_out, int(np.prod(input_shape))))
                 synapses.append(Synapse(f"{name}.skip", INPUT, skip))
             shape = (n_out,)
-        layers.append(Layer(name, tuple(synapses), draw(NEURONS), shape))
+        neuron = draw(NEURONS)
+        if draw(st.booleans()):
+            per_channel = st.tuples(*[st.integers(1, 4095)] * shape[0])
+            neuron = replace(neuron, channel_vth_mant=draw(per_channel))
+        layers.append(Layer(name, tuple(synapses), neuron, shape))
         source = name
     return Network("random", input_shape, 10, tuple(layers))
 
@@ -288,6 +300,93 @@ def test_tied_outputs_go_to_the_lowest_index(dense_chain: Any) -> None:
     network = dense_chain()
     silent = np.zeros((2, 12, 5), dtype=np.uint8)
     assert accuracy(network, silent, np.array([0, 1])) == 0.5
+
+
+# ---------------------------------------------------------------- thresholds per channel
+
+
+def with_channel_thresholds(network: Network, index: int, thresholds: tuple[int, ...]) -> Network:
+    layers = list(network.layers)
+    neuron = replace(layers[index].neuron, channel_vth_mant=thresholds)
+    layers[index] = replace(layers[index], neuron=neuron)
+    return network.with_layers(tuple(layers))
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_each_channel_spikes_as_it_would_alone_with_its_threshold(
+    kind: str, dense_chain: Any, conv_chain: Any, random_spikes: Any
+) -> None:
+    network = dense_chain() if kind == "dense" else conv_chain()
+    spikes = random_spikes(network, n_samples=5)
+    first = network.layers[0]
+    thresholds = tuple(20 + 35 * c for c in range(first.n_channels))
+    mixed = emulate(with_channel_thresholds(network, 0, thresholds), spikes)
+    assert not np.array_equal(mixed.spikes[first.name], emulate(network, spikes).spikes[first.name])
+    for c, vth_mant in enumerate(thresholds):
+        synapse = replace(first.synapses[0], weight=first.synapses[0].weight[c : c + 1])
+        neuron = replace(first.neuron, vth_mant=vth_mant)
+        channel = Layer(first.name, (synapse,), neuron, (1, *first.shape[1:]))
+        alone = emulate(replace(network, layers=(channel,)), spikes)
+        assert np.array_equal(
+            mixed.spikes[first.name][:, c : c + 1], alone.spikes[first.name]
+        )
+        n_active = mixed.n_active[first.name].reshape(5, first.n_channels, -1)[:, c]
+        assert np.array_equal(n_active, alone.n_active[first.name])
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_the_layers_threshold_given_to_every_channel_changes_nothing(
+    kind: str, dense_chain: Any, conv_chain: Any, random_spikes: Any
+) -> None:
+    network = dense_chain() if kind == "dense" else conv_chain()
+    spikes = random_spikes(network)
+    first = network.layers[0]
+    same = with_channel_thresholds(network, 0, (first.neuron.vth_mant,) * first.n_channels)
+    one, each = emulate(network, spikes), emulate(same, spikes)
+    assert one.spikes[network.layers[-1].name].any()
+    for name in one.spikes:
+        assert np.array_equal(one.spikes[name], each.spikes[name])
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "shown"),
+    [((50,) * 3, "3 thresholds for 4 channels"), ((50,) * 5, "5 thresholds for 4 channels"),
+     ((), "0 thresholds"), ((50, 0, 50, 50), "mantissa 0 "), ((50, 50, 50, 4096), "1..4095")],
+)
+def test_channel_thresholds_that_do_not_fit_are_refused_by_layer_name(
+    thresholds: tuple[int, ...], shown: str, conv_chain: Any
+) -> None:
+    network = conv_chain()
+    with pytest.raises(UnsupportedLayerError) as error:
+        with_channel_thresholds(network, 0, thresholds)
+    assert "layer 'conv'" in str(error.value) and shown in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv"])
+def test_channel_rates_are_means_over_all_but_the_channel(
+    kind: str, dense_chain: Any, conv_chain: Any, random_spikes: Any
+) -> None:
+    network = dense_chain() if kind == "dense" else conv_chain()
+    trace = emulate(network, random_spikes(network, n_samples=7))
+    for layer in network.layers:
+        output = trace.spikes[layer.name]
+        expected = [output[:, c].mean() for c in range(layer.shape[0])]
+        assert channel_rates(output).tolist() == expected
+
+
+def test_neurons_run_on_accumulated_input_give_the_emulators_spikes(
+    conv_chain: Any, random_spikes: Any
+) -> None:
+    network = conv_chain()
+    trace = emulate(network, random_spikes(network))
+    for layer in network.layers:
+        acc = Accumulator(network, layer).run(trace.spikes)
+        assert acc.shape == (3, network.n_steps, layer.n_neurons)
+        before = acc.copy()
+        spikes, n_active = run_neurons(layer, acc)
+        assert np.array_equal(spikes, trace.spikes[layer.name])
+        assert np.array_equal(n_active, trace.n_active[layer.name])
+        assert np.array_equal(acc, before)
 
 
 # ---------------------------------------------------------------- inputs

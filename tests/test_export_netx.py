@@ -238,6 +238,23 @@ def test_all_zero_layer_is_refused(dense_chain: Any, tmp_path: Path) -> None:
     assert "layer 'fc1'" in refused(with_weight(network, 1, nothing, 8), tmp_path)
 
 
+def test_thresholds_per_channel_are_refused_with_the_way_out(
+    network: Network, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.net"
+    write_netx(network, path, "")
+    first = network.layers[0]
+    neuron = replace(first.neuron, channel_vth_mant=(90,) * first.n_channels)
+    mixed = network.with_layers((replace(first, neuron=neuron), *network.layers[1:]))
+    with pytest.raises(ExportError):
+        compare_netx(mixed, path)
+    path.unlink()
+    message = refused(mixed, tmp_path)
+    for part in (f"layer '{first.name}'", "one threshold per channel", "one vThMant per layer",
+                 "array of thresholds", "compress.match_rates: layer"):
+        assert part in message
+
+
 # ---------------------------------------------------------------- places that cannot be written
 
 

@@ -153,7 +153,8 @@ def test_neurons_equal_lavas_own_model_through_wrap_and_saturation(tmp_path: Pat
     for index, (largest, decays) in enumerate(cases):
         spikes = np.zeros((1, n, n_steps), dtype=np.uint8)
         n_active = np.zeros((1, n), dtype=np.int32)
-        kernels.run_cuba(acc[index][None], *decays, vth_mant, spikes, n_active)
+        thresholds = np.full(n, vth_mant, dtype=np.int32)
+        kernels.run_cuba(acc[index][None], *decays, thresholds, spikes, n_active)
         expected = lava["fired"][index].T
         assert expected.any()
         assert np.array_equal(spikes[0, :, 1:], expected[:, :-1]), (largest, decays)

@@ -170,6 +170,24 @@ def test_network_written_back_spikes_the_same_and_its_checkpoint_fits_the_class(
         assert np.isfinite(read.weight).all()
 
 
+def test_thresholds_per_channel_are_refused_before_the_module_is_touched(
+    slayer: Any, make_model: MakeModel
+) -> None:
+    model = make_model("Dense")
+    module = load_module(model)
+    network = changed(as_trained(slayer.to_network(module, model))[0])
+    last = network.layers[-1]
+    neuron = replace(last.neuron, channel_vth_mant=(40,) * last.n_channels)
+    mixed = network.with_layers((*network.layers[:-1], replace(last, neuron=neuron)))
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    with pytest.raises(UnsupportedLayerError) as error:
+        slayer.write_back(module, mixed)
+    for part in (f"layer '{last.name}'", "one threshold per channel", "match_rates: layer"):
+        assert part in str(error.value)
+    after = module.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
 def test_writing_back_what_was_read_changes_no_spike(slayer: Any, make_model: MakeModel) -> None:
     model = make_model("Conv", weight_norm=True)
     module = load_module(model)

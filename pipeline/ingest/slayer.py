@@ -83,7 +83,19 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
 
     Weights go in as ``weight / scale``, which the 8-bit hook maps to themselves; the threshold,
     which no state dict holds, is set on the neuron.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        If a layer has one threshold per channel; the module is left as it was.
     """
+    for layer in network.layers:
+        if layer.neuron.channel_vth_mant is not None:
+            raise UnsupportedLayerError(
+                f"layer '{layer.name}': has one threshold per channel ({layer.n_channels} of them) "
+                "and a SLAYER neuron holds one for its whole layer: set "
+                "'compress.match_rates: layer' in the recipe"
+            )
     blocks = dict(module.named_modules())
     for layer in network.layers:
         block = blocks[layer.name]
