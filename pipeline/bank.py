@@ -1,78 +1,126 @@
-"""One synapse group compressed to one level, and levels stitched into a network.
+"""The layer bank: every synapse group at every level once, and levels stitched into a network.
 
-In: the dense network, its calibration, and a :class:`Level` per group. Out: compressed groups and,
-stitched, a float network whose weights lie on grids of the chip. This is where arrays of
-:mod:`pipeline.compress` meet the synapses of :mod:`pipeline.network`.
+In: the dense network, its calibration, a method. Out: compressed groups and, stitched, a float
+network whose weights lie on grids of the chip. A group's compression depends on the dense network
+alone, so that any configuration is put together without compressing again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.allocate import lamps_counts
-from pipeline.calibrate import Calibration, Curvature
-from pipeline.compress import GptqQuantizer, damped, prune, search_scale
-from pipeline.errors import CalibrationError, CompressionError
-from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, code_range, full_scale_step_exp
-from pipeline.network import Layer, Network, Synapse
-from pipeline.recipe import Recipe, level_overrides
+from pipeline.artifact import (
+    content_hash,
+    load_artifact,
+    load_meta,
+    save_artifact,
+    source_hash,
+)
+from pipeline.calibrate import Calibration
+from pipeline.compress import Quantizer, damped
+from pipeline.compress_synapse import (
+    CompressedSynapse,
+    Level,
+    Method,
+    PrunedGroups,
+    channel_size,
+    naming,
+    prune_synapse,
+    quantize_synapse,
+    quantizer_of,
+)
+from pipeline.importance import output_importance
+from pipeline.network import Layer, Network
 
 
-@dataclass(frozen=True)
-class Level:
-    """What a synapse group is compressed to: how many weights it keeps, and their precision."""
+class LayerBank:
+    """Compresses each group to each level at most once.
 
-    n_keep: int
-    bits: int
-
-
-@dataclass(frozen=True)
-class CompressedSynapse:
-    """A synapse group at one level.
-
-    Attributes
+    Parameters
     ----------
-    weight : float64 in the shape of the group, on the grid ``codes * 2^step_exp * vth / vth'``
-    codes : int16, the same shape
-    vth_mant : vth', the threshold that absorbs the scale
-    step_exp : the integer weight on the chip is ``codes * 2^step_exp``
-    pruning_loss, quantization_loss : predicted, squared potential error per sample
-    n_out_of_grid : weights clipped at the end of the grid
-    n_rounded_to_zero : weights the mask kept and the grid rounded to zero
-    n_rounds : rounds of removal in pruning
+    folder : where levels are kept between runs; None keeps them in memory only
     """
 
-    name: str
-    level: Level
-    weight: NDArray[np.float64]
-    codes: NDArray[np.int16]
-    vth_mant: int
-    step_exp: int
-    pruning_loss: float
-    quantization_loss: float
-    n_out_of_grid: int
-    n_rounded_to_zero: int
-    n_rounds: int
+    def __init__(
+        self, network: Network, calibration: Calibration, method: Method,
+        folder: Path | None = None,
+    ) -> None:
+        self._network, self._calibration, self._method = network, calibration, method
+        self._folder = folder
+        self._importance: dict[str, NDArray[np.float64]] | None = None
+        if method.importance == "output":
+            self._importance = output_importance(network, calibration.rates)
+        self._levels: dict[tuple[str, Level], CompressedSynapse] = {}
+        self._pruned: dict[tuple[str, int], PrunedGroups] = {}
+        self._quantizer: tuple[tuple[str, int], Quantizer] | None = None
+        self._keys: dict[str, str] = {}
 
+    def get(self, name: str, level: Level) -> CompressedSynapse:
+        """Return the group ``name`` at ``level``.
 
-def compress_synapse(
-    synapse: Synapse, vth_mant: int, curvature: Curvature, level: Level, damping_frac: float
-) -> CompressedSynapse:
-    """Return a synapse group pruned by SBC, then quantized by SBC on what is left.
+        Raises
+        ------
+        CompressionError, CalibrationError
+            With the name of the group.
+        """
+        if (name, level) not in self._levels:
+            path = self._path(name, level)
+            if path is not None and load_meta(path) is not None:
+                self._levels[name, level] = load_artifact(path)
+            else:
+                self._levels[name, level] = self._compress(name, level)
+                if path is not None:
+                    save_artifact(path, self._levels[name, level], {"synapse": name})
+        return self._levels[name, level]
 
-    Raises
-    ------
-    CompressionError, CalibrationError
-        With the name of the group.
-    """
-    try:
-        return _compress(synapse, vth_mant, curvature, level, damping_frac)
-    except (CompressionError, CalibrationError) as error:
-        raise type(error)(f"synapse '{synapse.name}': {error}") from None
+    def pruned(self, name: str, n_keep: int) -> PrunedGroups:
+        """Return the group pruned but not quantized."""
+        if (name, n_keep) not in self._pruned:
+            synapse = self._network.synapse(name)
+            hessian = damped(
+                self._calibration.curvatures[name].hessian, self._method.damping_frac)
+            with naming(name):
+                self._pruned[name, n_keep] = prune_synapse(
+                    self._network, synapse, synapse.weight, hessian, n_keep, self._method.pruning,
+                    self.importance(name))
+        return self._pruned[name, n_keep]
+
+    def importance(self, name: str) -> NDArray[np.float64] | None:
+        """Return what an error of each row of a group is worth; None where all are worth 1."""
+        if self._importance is None:
+            return None
+        return self._importance[self._network.layer_of(name).name]
+
+    def _compress(self, name: str, level: Level) -> CompressedSynapse:
+        pruned = self.pruned(name, level.n_keep)
+        # one quantizer is kept: its factors are large, and levels of one mask come in a row
+        if self._quantizer is None or self._quantizer[0] != (name, level.n_keep):
+            self._quantizer = ((name, level.n_keep), quantizer_of(pruned, self._method))
+        layer = self._network.layer_of(name)
+        with naming(name):
+            return quantize_synapse(
+                self._network.synapse(name), layer.neuron.vth_mant, pruned, level,
+                self._quantizer[1], self._method)
+
+    def _path(self, name: str, level: Level) -> Path | None:
+        if self._folder is None:
+            return None
+        if name not in self._keys:
+            synapse, importance = self._network.synapse(name), self.importance(name)
+            self._keys[name] = content_hash(
+                _code_version(), name, synapse.weight.tobytes(),
+                self._network.layer_of(name).neuron.vth_mant,
+                b"" if synapse.allowed is None else synapse.allowed.tobytes(),
+                self._calibration.curvatures[name].hessian.tobytes(), repr(self._method),
+                # these two depend on layers around the group
+                b"" if importance is None else importance.tobytes(),
+                channel_size(self._network, synapse))
+        return self._folder / f"{content_hash(self._keys[name], repr(level))[:24]}.npz"
 
 
 def stitch(network: Network, compressed: dict[str, CompressedSynapse]) -> Network:
@@ -89,64 +137,8 @@ def stitch(network: Network, compressed: dict[str, CompressedSynapse]) -> Networ
     return network.with_layers(tuple(layers))
 
 
-def compress_network(
-    network: Network, calibration: Calibration, recipe: Recipe,
-    on_progress: Callable[[str], None] = lambda _: None,
-) -> dict[str, CompressedSynapse]:
-    """Return every group at the level the recipe gives it: LAMPS sparsity, recipe bits.
-
-    Parameters
-    ----------
-    network : the dense integer network
-    on_progress : called with the name of each group before it is worked on
-    """
-    settings = recipe.compress
-    overrides = level_overrides(settings, [layer.name for layer in network.layers])
-    fixed = {
-        synapse.name: level.sparsity
-        for name, level in overrides.items() if level.sparsity is not None
-        for synapse in _layer(network, name).synapses
-    }
-    counts = lamps_counts(network, settings.sparsity, fixed)
-    compressed = {}
-    for layer in network.layers:
-        override = overrides.get(layer.name)
-        bits = settings.bits if override is None or override.bits is None else override.bits
-        for synapse in layer.synapses:
-            on_progress(f"{synapse.name}: {counts[synapse.name]:,} of {synapse.weight.size:,} "
-                        f"weights, {bits} bits")
-            compressed[synapse.name] = compress_synapse(
-                synapse, layer.neuron.vth_mant, calibration.curvatures[synapse.name],
-                Level(counts[synapse.name], bits), recipe.calibration.damping,
-            )
-    return compressed
-
-
-def _compress(
-    synapse: Synapse, vth_mant: int, curvature: Curvature, level: Level, damping_frac: float
-) -> CompressedSynapse:
-    groups = len(curvature.hessian)
-    W = synapse.weight.astype(np.float64).reshape(groups, synapse.weight.shape[0] // groups, -1)
-    H = damped(curvature.hessian, damping_frac)
-    if groups > 1:
-        raise CompressionError("grouped convolutions are not compressed yet; set groups=1")
-    allowed = None if synapse.allowed is None else synapse.allowed.reshape(W[0].shape)
-    pruned = prune(W[0], H[0], level.n_keep, allowed)
-    quantizer = GptqQuantizer(pruned.weight, H[0], pruned.mask)
-    scaled = search_scale(
-        quantizer, pruned.weight, vth_mant, code_range(level.bits),
-        full_scale_step_exp(level.bits), MAX_EXACT_VTH_MANT,
-    )
-    codes = scaled.quantized.codes
-    return CompressedSynapse(
-        synapse.name, level,
-        (codes * scaled.grid.step).reshape(synapse.weight.shape),
-        codes.reshape(synapse.weight.shape),
-        scaled.vth_mant, scaled.step_exp, pruned.loss, scaled.quantized.loss,
-        scaled.quantized.n_out_of_grid, int(pruned.mask.sum() - np.count_nonzero(codes)),
-        pruned.n_rounds,
-    )
-
-
-def _layer(network: Network, name: str) -> Layer:
-    return next(layer for layer in network.layers if layer.name == name)
+@cache
+def _code_version() -> str:
+    """Return a hash over the code a level depends on."""
+    here = Path(__file__).parent
+    return source_hash([*sorted((here / "compress").glob("*.py")), here / "compress_synapse.py"])

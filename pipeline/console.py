@@ -100,16 +100,21 @@ def _layer_table(line: Line) -> Table:
             energy.counts[event][:, cores].sum(axis=1).mean()
             for event in ("effective_synops", "executed_synops")
         )
-        n_weights = sum(s.weight.size for s in after.synapses)
+        # of the weights as trained: those of neurons that are gone count as zeros
+        n_weights = sum(s.weight.size for s in before.synapses)
         n_nonzero = sum(int((s.weight != 0).sum()) for s in after.synapses)
         table.add_row(
-            escape(after.name), f"{after.n_neurons:,}", f"{n_weights:,}",
+            escape(after.name), _change(before.n_neurons, after.n_neurons), f"{n_weights:,}",
             f"{n_nonzero / n_weights:.1%}",
             "/".join(str(s.weight_bits) for s in after.synapses),
             f"{before.neuron.vth_mant} -> {after.neuron.vth_mant}", str(len(cores)),
             f"{effective:,.0f}", f"{executed:,.0f}",
         )
     return table
+
+
+def _change(before: int, after: int) -> str:
+    return f"{after:,}" if after == before else f"{before:,} -> {after:,}"
 
 
 def _energy_rows(energy: EnergyReport) -> list[tuple[str, str]]:

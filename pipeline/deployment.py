@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.compare import Comparison
 from pipeline.network import Network
 from pipeline.quantize import Ledger
@@ -28,16 +31,36 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Integers:
-    """The compressed integer network and the ledger of every change."""
+    """The compressed integer network and the ledger of every change.
+
+    Attributes
+    ----------
+    network : what is deployed: shrunk, so that neurons which make no difference take no core
+    full : the same network in the shape of the user's module
+    kept : for every layer, the channels of ``full`` that ``network`` has
+    """
 
     network: Network
+    full: Network
+    kept: dict[str, NDArray[np.int64]]
     ledger: Ledger
+
+    @property
+    def sparsity(self) -> float:
+        """Share of the weights of ``full`` that are zero or gone, 0 to 1."""
+        n_nonzero = sum(int(np.count_nonzero(s.weight)) for s in self.network.synapses)
+        return 1.0 - n_nonzero / sum(s.weight.size for s in self.full.synapses)
 
     @property
     def summary(self) -> str:
         """One line for the user."""
         bits = "/".join(str(synapse.weight_bits) for synapse in self.network.synapses)
-        return f"{self.network.sparsity:.1%} zeros, {bits} bits"
+        n, n_full = (
+            sum(layer.n_neurons for layer in network.layers)
+            for network in (self.network, self.full)
+        )
+        left = f", {n:,} of {n_full:,} neurons left" if n < n_full else ""
+        return f"{self.sparsity:.1%} zeros, {bits} bits{left}"
 
 
 @dataclass(frozen=True)

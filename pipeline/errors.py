@@ -9,6 +9,7 @@
     |   `-- UnsupportedLayerError layer kind or option                            -> layer
     |-- CalibrationError          too few samples, curvature unusable             -> synapse
     |-- CompressionError          a level that cannot be reached                  -> synapse
+    |-- DeviceError               CUDA asked for and absent                       -> device
     |-- TargetError               bad target file                                 -> key path
     |   `-- DesignRuleError       the network breaks rules of the chip            -> violations
     |-- ExportError               what was read back differs from what was written
@@ -49,6 +50,10 @@ class CalibrationError(PipelineError):
 
 class CompressionError(PipelineError):
     """A level of sparsity or precision that a synapse cannot reach."""
+
+
+class DeviceError(PipelineError):
+    """A compute device is asked for and absent."""
 
 
 class TargetError(PipelineError):

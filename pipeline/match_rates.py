@@ -1,84 +1,220 @@
-"""Thresholds adjusted after compression so that every layer spikes as often as before.
+"""Thresholds adjusted after compression so that every layer spikes as before.
 
-In: an integer network, calibration spikes and the dense rates. Out: the network with one threshold
-mantissa per layer changed, and a ledger entry for each. Layers are matched in order, each with the
-layers before it already matched, because their spikes are its input. One threshold per layer is
-what stock NetX deploys (facts: sbc.md, "match firing rates to the dense net").
+In: an integer network, calibration spikes, and the dense network's rates or spikes. Out: the
+network with other threshold mantissas, and a ledger entry for each layer. Layers are matched in
+order, each with the layers before it already matched, because their spikes are its input. One
+threshold per layer is what stock NetX deploys; one per channel runs in the emulator only
+(facts: sbc.md, "match firing rates to the dense net").
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.emulate import emulate
+from pipeline.distance import van_rossum_distance
+from pipeline.emulate import Accumulator, check_input, run_neurons
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
-from pipeline.network import INPUT, Layer, Network
+from pipeline.network import INPUT, CubaNeuron, Layer, Network
 from pipeline.quantize import Ledger, LedgerEntry
 
 _WIDEST_CHANGE = 1.5
-_MAX_TRIALS = 10
+_N_DISTANCE_TRIALS = 13  # odd: the threshold as it is stands in the middle
+_ACC_BYTES = 512 << 20
 
 
 def match_rates(
-    network: Network, spikes: NDArray[np.uint8], dense_rates: dict[str, float]
+    network: Network,
+    spikes: NDArray[np.uint8],
+    dense_rates: dict[str, NDArray[np.float64]],
+    per: Literal["layer", "channel"] = "layer",
+    by: Literal["rate", "distance"] = "rate",
+    dense_spikes: dict[str, NDArray[np.uint8]] | None = None,
 ) -> tuple[Network, Ledger]:
-    """Return the network with thresholds that bring each layer's rate back to the dense one.
+    """Return the network with thresholds that bring each layer back to its dense behavior.
 
     Parameters
     ----------
     spikes : (n, *input_shape, t) uint8, the calibration split
-    dense_rates : spikes per neuron and step of each layer of the dense network, same spikes
+    dense_rates : per layer (channels,): spikes per neuron and step of each channel of the dense
+        network, same spikes (:func:`~pipeline.emulate.channel_rates`); not read by distance
+    per : one threshold per layer, in place of any per channel, or one per channel
+    by : the rate nearest to the dense one, or the spikes nearest to the dense ones
+        (:func:`~pipeline.distance.van_rossum_distance`); the latter per layer only
+    dense_spikes : per layer (n, *shape, t), of the dense network, same spikes; for distance
+
+    Raises
+    ------
+    ValueError
+        If spikes are to be matched per channel, or without ``dense_spikes``.
+    DataError
+        If the spikes do not have the network's input shape.
     """
+    check_input(network, spikes)
+    if by == "distance" and (per == "channel" or dense_spikes is None):
+        raise ValueError("matching by distance is per layer and needs dense_spikes")
     layers: list[Layer] = []
     ledger: list[LedgerEntry] = []
     outputs = {INPUT: spikes}
     for layer in network.layers:
-        matched, outputs[layer.name] = _match(layer, outputs, dense_rates[layer.name])
-        if matched.neuron.vth_mant != layer.neuron.vth_mant:
-            ledger.append(LedgerEntry(
-                layer.name, f"threshold {layer.neuron.vth_mant} -> {matched.neuron.vth_mant} to "
-                "match the dense firing rate", 1, 1))
+        goal = dense_spikes[layer.name] if dense_spikes is not None and by == "distance" else None
+        rates = dense_rates[layer.name] if goal is None else None
+        matched, outputs[layer.name] = match_layer(network, layer, outputs, rates, per, goal)
         layers.append(matched)
+        ledger += _entries(layer, matched.neuron, by)
     return network.with_layers(tuple(layers)), tuple(ledger)
 
 
-def _match(
-    layer: Layer, outputs: dict[str, NDArray[np.uint8]], wanted: float
+def match_layer(
+    network: Network,
+    layer: Layer,
+    outputs: dict[str, NDArray[np.uint8]],
+    dense_rates: NDArray[np.float64] | None,
+    per: Literal["layer", "channel"] = "layer",
+    dense_spikes: NDArray[np.uint8] | None = None,
 ) -> tuple[Layer, NDArray[np.uint8]]:
-    """Return the layer at the threshold whose rate is nearest to ``wanted``, and its spikes.
+    """Return one layer with matched thresholds, and its spikes (n, *shape, t).
 
-    The rate falls as the threshold rises, nearly always: bisection, keeping the best trial.
+    Parameters
+    ----------
+    network : tells the shapes; the weights are those of ``layer``
+    outputs : spikes of the input and of, at least, every source of the layer
+    dense_rates : (channels,), to match the rate; None to leave the thresholds as they are
+    dense_spikes : (n, *shape, t), to come nearest to these spikes instead
     """
-    start = layer.neuron.vth_mant
-    low = max(1, int(start / _WIDEST_CHANGE))
-    high = min(MAX_EXACT_VTH_MANT, int(start * _WIDEST_CHANGE) + 1)
-    trials: dict[int, tuple[float, Layer, NDArray[np.uint8]]] = {}
-    threshold = start
-    for _ in range(_MAX_TRIALS):
-        candidate = replace(layer, neuron=replace(layer.neuron, vth_mant=threshold))
-        output = _run_alone(candidate, outputs)
-        rate = float(output.mean())
-        trials[threshold] = (abs(rate - wanted), candidate, output)
-        if rate > wanted:
-            low = threshold + 1
-        else:
-            high = threshold - 1
-        threshold = (low + high) // 2
-        if low > high or threshold in trials:
-            break
-    _, best, output = min(trials.values(), key=lambda trial: trial[0])
-    return best, output
+    trials = _Trials(network, layer, outputs)
+    neuron = layer.neuron
+    if dense_spikes is not None:
+        neuron = _match_spikes(layer, trials, dense_spikes)
+    elif dense_rates is not None:
+        match = _match_channels if per == "channel" else _match_mean
+        neuron = match(layer, trials, dense_rates)
+    return replace(layer, neuron=neuron), trials.output(neuron)
 
 
-def _run_alone(layer: Layer, outputs: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return the output of a layer for given spikes of its (only) source."""
-    (synapse,) = layer.synapses
-    source = outputs[synapse.source]
-    alone = Network(
-        "one layer", source.shape[1:-1], source.shape[-1],
-        (replace(layer, synapses=(replace(synapse, source=INPUT),)),),
+class _Trials:
+    """A layer and what it receives; tells what other neurons would make of it."""
+
+    def __init__(
+        self, network: Network, layer: Layer, outputs: dict[str, NDArray[np.uint8]]
+    ) -> None:
+        self._layer = layer
+        self._sources = {s.source: outputs[s.source] for s in layer.synapses}
+        self._accumulator = Accumulator(network, layer)
+        first = outputs[INPUT]
+        self._n_samples, n_steps = len(first), first.shape[-1]
+        self._chunk = max(1, _ACC_BYTES // (4 * n_steps * layer.n_neurons))
+        # accumulated again for every trial only where it does not fit into memory at once
+        is_small = self._chunk >= self._n_samples
+        self._kept = self._accumulator.run(self._sources) if is_small else None
+
+    def run(self, neuron: CubaNeuron) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+        """Yield samples and the spikes (n, *shape, t) that such neurons give for them."""
+        layer = replace(self._layer, neuron=neuron)
+        for begin in range(0, self._n_samples, self._chunk):
+            samples = slice(begin, min(begin + self._chunk, self._n_samples))
+            acc = self._kept
+            if acc is None:
+                acc = self._accumulator.run({k: v[samples] for k, v in self._sources.items()})
+            yield samples, run_neurons(layer, acc)[0]
+
+    def output(self, neuron: CubaNeuron) -> NDArray[np.uint8]:
+        """Return the spikes of all samples."""
+        return np.concatenate([spikes for _, spikes in self.run(neuron)])
+
+    def rates(self, neuron: CubaNeuron) -> NDArray[np.float64]:
+        """Return the rate of each channel."""
+        n_spikes, n_places = np.zeros(self._layer.n_channels, dtype=np.int64), 0
+        for _, spikes in self.run(neuron):
+            n_spikes += spikes.sum(axis=(0, *range(2, spikes.ndim)), dtype=np.int64)
+            n_places += spikes.size // self._layer.n_channels
+        return n_spikes / n_places
+
+
+def _match_mean(layer: Layer, trials: _Trials, dense: NDArray[np.float64]) -> CubaNeuron:
+    def with_threshold(vth: NDArray[np.int64]) -> CubaNeuron:
+        return replace(layer.neuron, vth_mant=int(vth[0]), channel_vth_mant=None)
+
+    best = _bisect(
+        lambda vth: trials.rates(with_threshold(vth)).mean(keepdims=True),
+        dense.mean(keepdims=True), np.array([layer.neuron.vth_mant]),
     )
-    return emulate(alone, source).spikes[layer.name]
+    return with_threshold(best)
+
+
+def _match_channels(layer: Layer, trials: _Trials, dense: NDArray[np.float64]) -> CubaNeuron:
+    def with_thresholds(vth: NDArray[np.int64]) -> CubaNeuron:
+        return replace(layer.neuron, channel_vth_mant=tuple(vth.tolist()))
+
+    best = _bisect(lambda vth: trials.rates(with_thresholds(vth)), dense, _per_channel(layer))
+    if (best == layer.neuron.vth_mant).all():
+        return replace(layer.neuron, channel_vth_mant=None)
+    return with_thresholds(best)
+
+
+def _bisect(
+    rates_at: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    wanted: NDArray[np.float64],
+    start: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return the thresholds whose rates are nearest to ``wanted``, all searched side by side.
+
+    A rate falls as its threshold rises, nearly always: bisection, keeping the best trial, of equal
+    ones the first; the very first is ``start``.
+    """
+    low = np.maximum(1, (start / _WIDEST_CHANGE).astype(np.int64))
+    high = np.minimum(MAX_EXACT_VTH_MANT, (start * _WIDEST_CHANGE).astype(np.int64) + 1)
+    threshold, best = start, start
+    least = np.full(start.shape, np.inf)
+    while True:
+        rates = rates_at(threshold)
+        error = np.abs(rates - wanted)
+        best = np.where(error < least, threshold, best)
+        least = np.minimum(error, least)
+        low = np.where(rates > wanted, threshold + 1, low)
+        high = np.where(rates > wanted, high, threshold - 1)
+        is_open = low <= high
+        if not is_open.any():
+            return best
+        threshold = np.where(is_open, (low + high) // 2, threshold)
+
+
+def _match_spikes(layer: Layer, trials: _Trials, dense: NDArray[np.uint8]) -> CubaNeuron:
+    """Return the neuron nearest to the dense spikes; the distance may have several minima."""
+    start = layer.neuron.vth_mant
+    factors = np.geomspace(1 / _WIDEST_CHANGE, _WIDEST_CHANGE, _N_DISTANCE_TRIALS)
+    thresholds = np.unique(np.clip(np.rint(start * factors), 1, MAX_EXACT_VTH_MANT).astype(int))
+
+    def rank(neuron: CubaNeuron) -> tuple[float, int]:
+        distance = sum(
+            float(van_rossum_distance(spikes, dense[samples], neuron.voltage_decay).sum())
+            for samples, spikes in trials.run(neuron)
+        )
+        return distance, abs(neuron.vth_mant - start)
+
+    return min(
+        (replace(layer.neuron, vth_mant=vth, channel_vth_mant=None) for vth in thresholds.tolist()),
+        key=rank,
+    )
+
+
+def _per_channel(layer: Layer) -> NDArray[np.int64]:
+    thresholds = layer.neuron.channel_vth_mant or (layer.neuron.vth_mant,) * layer.n_channels
+    return np.array(thresholds, dtype=np.int64)
+
+
+def _entries(layer: Layer, neuron: CubaNeuron, by: str) -> list[LedgerEntry]:
+    before, after = layer.neuron, neuron
+    if before == after:
+        return []
+    if after.channel_vth_mant is None:
+        aim = "match the dense firing rate" if by == "rate" else "come nearest to the dense spikes"
+        what = f"threshold {before.vth_mant} -> {after.vth_mant} to {aim}"
+        return [LedgerEntry(layer.name, what, 1, 1)]
+    n_changed = int(np.sum(_per_channel(layer) != np.array(after.channel_vth_mant)))
+    what = f"thresholds of {n_changed} channels matched to their dense rates"
+    return [LedgerEntry(layer.name, what, n_changed, layer.n_channels)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.bank import CompressedSynapse
+from pipeline.compress_synapse import CompressedSynapse
 from pipeline.errors import CompressionError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.network import Layer, Network
@@ -19,7 +19,7 @@ from pipeline.network import Layer, Network
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One kind of change to one layer; ``count`` weights (or 1 for a threshold) of ``total``."""
+    """One kind of change to one layer; ``count`` weights or thresholds of ``total``."""
 
     layer: str
     what: str
@@ -60,32 +60,43 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
 def to_integers(
     network: Network, compressed: dict[str, CompressedSynapse]
 ) -> tuple[Network, Ledger]:
-    """Return the integer network of a stitched one: weights ``codes * 2^k``, threshold vth'."""
-    layers: list[Layer] = []
-    ledger: list[LedgerEntry] = []
-    for layer in network.layers:
-        (synapse,) = layer.synapses
-        part = compressed[synapse.name]
-        weight = (part.codes.astype(np.int32) << part.step_exp).astype(np.int32)
-        bits = _bits(weight, layer.name)
-        n = weight.size
-        ledger += [
-            LedgerEntry(synapse.name, "weights pruned", n - part.level.n_keep, n),
-            LedgerEntry(synapse.name, "kept weights rounded to zero", part.n_rounded_to_zero, n),
-            LedgerEntry(synapse.name, "weights clipped at the end of the grid",
-                        part.n_out_of_grid, n),
-            LedgerEntry(layer.name, f"threshold {layer.neuron.vth_mant} -> {part.vth_mant}, "
-                        f"weights scaled by {part.vth_mant / layer.neuron.vth_mant:.4g}", 1, 1),
-        ]
-        if bits < part.level.bits:
-            ledger.append(LedgerEntry(
-                layer.name, f"codes need only {bits} of {part.level.bits} bits", 1, 1))
-        layers.append(replace(
-            layer,
-            synapses=(replace(synapse, weight=weight, weight_bits=bits),),
-            neuron=replace(layer.neuron, vth_mant=part.vth_mant),
-        ))
-    return network.with_layers(tuple(layers)), tuple(e for e in ledger if e.count)
+    """Return the network at its compressed levels: weights ``codes * 2^k``, thresholds vth'."""
+    pairs = [integer_layer(layer, compressed) for layer in network.layers]
+    ledger = tuple(entry for _, entries in pairs for entry in entries)
+    return network.with_layers(tuple(layer for layer, _ in pairs)), ledger
+
+
+def integer_layer(
+    layer: Layer, compressed: dict[str, CompressedSynapse]
+) -> tuple[Layer, Ledger]:
+    """Return one layer at its compressed level, and what changed.
+
+    Raises
+    ------
+    CompressionError
+        If all weights are zero.
+    """
+    (synapse,) = layer.synapses
+    part = compressed[synapse.name]
+    weight = (part.codes.astype(np.int32) << part.step_exp).astype(np.int32)
+    bits = _bits(weight, layer.name)
+    n = weight.size
+    ledger = [
+        LedgerEntry(synapse.name, "weights pruned", n - part.n_kept, n),
+        LedgerEntry(synapse.name, "kept weights rounded to zero", part.n_rounded_to_zero, n),
+        LedgerEntry(synapse.name, "weights clipped at the end of the grid", part.n_out_of_grid, n),
+        LedgerEntry(layer.name, f"threshold {layer.neuron.vth_mant} -> {part.vth_mant}, "
+                    f"weights scaled by {part.vth_mant / layer.neuron.vth_mant:.4g}", 1, 1),
+    ]
+    if bits < part.level.bits:
+        ledger.append(LedgerEntry(
+            layer.name, f"codes need only {bits} of {part.level.bits} bits", 1, 1))
+    integers = replace(
+        layer,
+        synapses=(replace(synapse, weight=weight, weight_bits=bits),),
+        neuron=replace(layer.neuron, vth_mant=part.vth_mant),
+    )
+    return integers, tuple(entry for entry in ledger if entry.count)
 
 
 def _bits(weight: np.ndarray, layer: str) -> int:  # type: ignore[type-arg]

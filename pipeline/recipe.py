@@ -3,12 +3,24 @@
 In: a YAML file, or nothing. Out: a frozen :class:`Recipe`. An empty recipe is the default one;
 ``spikefit check`` prints it complete. A recipe with everything in it::
 
-    calibration: {n_samples: 100, damping: 0.01}
+    calibration: {n_samples: 100, seed: 0, damping: 0.01, curvature: smp}
     compress:
-      method: sbc
       sparsity: 0.9
-      bits: 4
-      match_rates: true
+      bits: 4                    # 1 to 8, or ternary
+      allocation: lamps          # of sparsity to layers: uniform, lamps, loss, sensitivity
+      bits_allocation: uniform   # or loss, sensitivity: then bits is the mean over kept weights
+      pruning: auto              # obs, blocks, eliminate, admm, swaps, magnitude
+      importance: output         # or uniform
+      pattern: unstructured      # 2:4 and the like, inputs, neurons
+      refit: true
+      loss_margin: 0.0
+      rounding: gptq             # or nearest
+      grid: hessian              # or error, maximum
+      scale: free                # or power_of_two
+      act_order: true
+      sequential: true
+      match_rates: layer         # none, channel
+      device: cpu
       layers:
         blocks.0: {bits: 8}
         "blocks.*": {sparsity: 0.5}
@@ -23,14 +35,24 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pipeline.errors import RecipeError
 from pipeline.strict_yaml import read_strict
 
 Sparsity = Annotated[float, Field(ge=0.0, lt=1.0)]
-Bits = Annotated[int, Field(ge=1, le=8, strict=True)]
+
+
+def _check_bits(value: object) -> object:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 8
+    if not is_count and value != "ternary":
+        raise ValueError(f"{value!r} is neither a whole number from 1 to 8 nor 'ternary'")
+    return value
+
+
+Bits = Annotated[int | Literal["ternary"], BeforeValidator(_check_bits)]
 Count = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
 
 
 class _Section(BaseModel):
@@ -38,15 +60,20 @@ class _Section(BaseModel):
 
 
 class CalibrationRecipe(_Section):
-    """Calibration: how many samples of its split, and the damping of the curvature.
+    """Calibration: which samples of its split, and the curvature they give.
 
     Attributes
     ----------
+    seed : 0 takes the first samples of the split, any other seed draws them
     damping : added to the diagonal, as a share of its mean (facts: about 1 % serves)
+    curvature : smp, the potential (both filters of the neuron); voltage, its second filter only;
+        obc, the input current (no filter), as ExactOBS and GPTQ have it
     """
 
     n_samples: Count = 100
+    seed: Seed = 0
     damping: float = Field(default=0.01, gt=0.0, le=10.0)
+    curvature: Literal["smp", "voltage", "obc"] = "smp"
 
 
 class LayerLevel(_Section):
@@ -57,21 +84,55 @@ class LayerLevel(_Section):
 
 
 class CompressRecipe(_Section):
-    """Compression: sparsity of the whole network, shared out by LAMPS, and weight bits.
+    """Compression: sparsity of the whole network, bits, and how both are reached.
 
     Attributes
     ----------
-    match_rates : after quantization, adjust each layer's threshold so that its calibration rate
-        returns to the dense network's
+    bits : of every layer, or the mean over kept weights where ``bits_allocation`` shares them out
+    allocation : how sparsity is shared among layers: by predicted loss (loss), or by the measured
+        distance of the network's output spikes (sensitivity), LAMPS or uniform
+    pruning : see :class:`pipeline.compress.Pruning`
+    pattern : unstructured, N:M (then the pattern is the sparsity), inputs (whole input channels)
+        or neurons (whole hidden neurons and channels: layers shrink)
+    refit : whether what stays is updated for what goes
+    importance : what a potential error of a neuron is worth: the same for all (uniform), or what
+        it does to the output (output), see :mod:`pipeline.importance`
+    loss_margin : of ``pruning: auto``, as a share of the loss of greedy OBS
+    rounding : gptq or nearest
+    grid : how a scale is chosen, see :class:`pipeline.compress.Scaling`
+    sequential : each layer sees the compressed input and aims at the dense potential
+    match_rates : after quantization, adjust thresholds so that calibration rates return to the
+        dense network's; per layer, or per channel, which no stock NetX file can hold
     layers : by layer name or shell pattern, first match wins; a layer with its own sparsity leaves
         the global one to the others
     """
 
-    method: Literal["sbc"] = "sbc"
     sparsity: Sparsity = 0.9
     bits: Bits = 4
-    match_rates: bool = True
+    allocation: Literal["uniform", "lamps", "loss", "sensitivity"] = "lamps"
+    bits_allocation: Literal["uniform", "loss", "sensitivity"] = "uniform"
+    pruning: Literal["auto", "obs", "blocks", "eliminate", "admm", "swaps", "magnitude"] = "auto"
+    pattern: str = Field(default="unstructured", pattern=r"^(unstructured|inputs|neurons|\d+:\d+)$")
+    refit: bool = True
+    importance: Literal["uniform", "output"] = "output"
+    loss_margin: float = Field(default=0.0, ge=-0.5, le=10.0)
+    rounding: Literal["gptq", "nearest"] = "gptq"
+    grid: Literal["hessian", "error", "maximum"] = "hessian"
+    scale: Literal["free", "power_of_two"] = "free"
+    act_order: bool = True
+    sequential: bool = True
+    match_rates: Literal["none", "layer", "channel"] = "layer"
+    device: Literal["cpu", "cuda"] = "cpu"
     layers: dict[str, LayerLevel] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_pattern(self) -> CompressRecipe:
+        if ":" not in self.pattern:
+            return self
+        n, m = map(int, self.pattern.split(":"))
+        if not 1 <= n <= m:
+            raise ValueError(f"pattern: '{self.pattern}' is not N:M with 1 <= N <= M, as in '2:4'")
+        return self
 
 
 class EvaluateRecipe(_Section):

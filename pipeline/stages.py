@@ -58,37 +58,41 @@ def _ingest(context: Context) -> Any:
 def _calibrate(context: Context) -> Any:
     from pipeline.calibrate import calibrate
 
-    data = _split(context, "calibration", context.recipe.calibration.n_samples)
+    data, settings = _calibration_split(context), context.recipe.calibration
     if not data.spikes.any():
         raise CalibrationError(
             f"calibration: {len(data.spikes)} samples without a single spike ({data.origin})"
         )
-    return calibrate(context.value("ingest").network, data.spikes, data.origin, context.progress)
+    return calibrate(
+        context.value("ingest").network, data.spikes, data.origin, context.progress,
+        objective=settings.curvature, damping_frac=settings.damping,
+        device=context.recipe.compress.device,
+    )
 
 
 def _compress(context: Context) -> Any:
-    from pipeline.bank import compress_network
+    from pipeline.compressor import compress_network
 
     return compress_network(
         context.value("ingest").network, context.value("calibrate"), context.recipe,
-        context.progress,
+        _calibration_split(context).spikes, context.progress,
     )
 
 
 def _quantize(context: Context) -> Any:
-    from pipeline.bank import stitch
     from pipeline.deployment import Integers
     from pipeline.match_rates import match_rates
     from pipeline.quantize import to_integers
+    from pipeline.shrink import removals, shrink
 
-    compressed = context.value("compress")
-    stitched = stitch(context.value("ingest").network, compressed)
-    network, ledger = to_integers(stitched, compressed)
-    if context.recipe.compress.match_rates:
-        data = _split(context, "calibration", context.recipe.calibration.n_samples)
-        network, changes = match_rates(network, data.spikes, context.value("calibrate").rates)
+    network, ledger = to_integers(context.value("ingest").network, context.value("compress"))
+    per = context.recipe.compress.match_rates
+    if per != "none":
+        network, changes = match_rates(
+            network, _calibration_split(context).spikes, context.value("calibrate").rates, per)
         ledger += changes
-    return Integers(network, ledger)
+    shrunk = shrink(network)
+    return Integers(shrunk.network, network, shrunk.kept, ledger + removals(network, shrunk))
 
 
 def _place(context: Context) -> Any:
@@ -146,18 +150,22 @@ def _compare(context: Context) -> Any:
     from pipeline.emulate import emulate
     from pipeline.ingest import slayer
     from pipeline.ingest.checkpoint import load_module, save_checkpoint
+    from pipeline.shrink import kept_only
 
-    network = context.value("quantize").network
+    integers = context.value("quantize")
+    network = integers.network
     data = _split(context, "test", context.recipe.verify.n_samples)
     emulated = emulate(network, data.spikes)
     module = load_module(context.model)
-    slayer.write_back(module, network)
+    # the user's module keeps its size: that its kept neurons agree shows that shrinking is exact
+    slayer.write_back(module, integers.full)
     path = context.out / "checkpoint.pt"
     save_checkpoint(module, path)
     comparisons = (
         compare_traces(network, emulated, "emulator", context.value("lava").trace, "Lava"),
         compare_traces(
-            network, emulated, "emulator", slayer.run_module(module, network, data.spikes),
+            network, emulated, "emulator",
+            kept_only(slayer.run_module(module, integers.full, data.spikes), integers.kept),
             "SLAYER with the compressed weights"),
     )
     for comparison in comparisons:
@@ -182,7 +190,16 @@ def _report(context: Context) -> Any:
     return write_report(context)
 
 
-def _split(context: Context, split: str, n_samples: int) -> SpikeSet:
+def _calibration_split(context: Context) -> SpikeSet:
+    from models.data.splits import draw_samples
+
+    settings = context.recipe.calibration
+    if settings.seed == 0:
+        return _split(context, "calibration", settings.n_samples)
+    return draw_samples(_split(context, "calibration", None), settings.n_samples, settings.seed)
+
+
+def _split(context: Context, split: str, n_samples: int | None) -> SpikeSet:
     from models.data.splits import load_split
 
     return load_split(
@@ -207,11 +224,11 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "compress", ("ingest", "calibrate"),
-        lambda c: {**_section("compress")(c), "damping": c.recipe.calibration.damping,
-                   "match_rates": None},
+        lambda c: [_section("compress")(c), _section("calibration")(c)],
         _compress,
-        lambda a: f"{sum(p.level.n_keep for p in a.values()):,} of "
-        f"{sum(p.weight.size for p in a.values()):,} weights kept",
+        lambda a: f"{sum(p.n_kept for p in a.values()):,} of "
+        f"{sum(p.weight.size for p in a.values()):,} weights kept; masks by "
+        + ", ".join(sorted({p.algorithm for p in a.values()})),
     ),
     Stage(
         "quantize", ("ingest", "calibrate", "compress"),

@@ -12,7 +12,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,68 @@ def random_spikes() -> Callable[..., NDArray[np.uint8]]:
     ) -> NDArray[np.uint8]:
         shape: Any = (n_samples, *network.input_shape, network.n_steps)
         return (np.random.default_rng(seed).random(shape) < rate).astype(np.uint8)
+
+    return build
+
+
+# ---------------------------------------------------------------- one synapse group as arrays
+
+
+@dataclass(frozen=True)
+class Group:
+    """Weights (rows, d_in) and filtered inputs (m, d_in) of a synapse group.
+
+    What is asked of it is answered from the inputs, not from the Hessian.
+    """
+
+    W: NDArray[np.float64]
+    A: NDArray[np.float64]
+
+    @property
+    def H(self) -> NDArray[np.float64]:
+        """The Hessian, (d_in, d_in)."""
+        return 2.0 * self.A.T @ self.A
+
+    def refitted(self, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the least-squares weights on the mask."""
+        fitted = np.zeros_like(self.W)
+        for row, kept in enumerate(mask):
+            if kept.any():
+                target = self.A @ self.W[row]
+                fitted[row, kept] = np.linalg.lstsq(self.A[:, kept], target, rcond=None)[0]
+        return fitted
+
+    def error(self, other: NDArray[np.float64]) -> float:
+        """Return the squared error of the potential that other weights make."""
+        return float(np.square(self.A @ (self.W - other).T).sum())
+
+    def error_on(self, mask: NDArray[np.bool_]) -> float:
+        """Return the least error that weights on the mask can make."""
+        return self.error(self.refitted(mask))
+
+
+@pytest.fixture(scope="session")
+def make_group() -> Callable[..., Group]:
+    """Builder of a synapse group whose neighboring inputs are alike and unequally active."""
+
+    def build(rows: int, d_in: int, seed: int = 0, correlation: float = 0.8) -> Group:
+        rng = np.random.default_rng(seed)
+        A = rng.normal(size=(4 * d_in, d_in))
+        for i in range(1, d_in):
+            A[:, i] = correlation * A[:, i - 1] + np.sqrt(1 - correlation**2) * A[:, i]
+        return Group(rng.normal(size=(rows, d_in)), A * rng.uniform(0.3, 2.0, d_in))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def make_recipe() -> Callable[..., Any]:
+    """Builder of a recipe from keys of its section ``compress``."""
+
+    from pipeline.recipe import Recipe
+
+    def build(**compress: Any) -> Recipe:
+        return Recipe.model_validate({"compress": compress})
 
     return build
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -12,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipeline import calibrate as calibration
-from pipeline.calibrate import calibrate
-from pipeline.compress import accumulate_hessian, damped, filter_spikes
-from pipeline.emulate import emulate
+from pipeline.compress import accumulate_cross, accumulate_hessian, damped, filter_spikes
+from pipeline.compress.curvature import (
+    OBJECTIVES,
+    asymmetric_target,
+    damping,
+    delay_spikes,
+    filter_decays,
+)
 from pipeline.errors import CalibrationError
 from pipeline.network import ConvGeometry, CubaNeuron
 
@@ -121,6 +122,75 @@ def test_conv_curvature_is_the_autograd_hessian_of_the_potential_error(
             assert not expected[g, :, other].any()  # groups do not interact: blocks suffice
 
 
+# ---------------------------------------------------------------- objectives and delays
+
+
+def response(neuron: CubaNeuron, objective: str, current: Tensor) -> Tensor:
+    """Return what an objective compares, step by step: potential, its voltage part, or current."""
+    u, v = torch.zeros_like(current[..., 0]), torch.zeros_like(current[..., 0])
+    values = []
+    for t in range(current.shape[-1]):
+        if objective == "obc":
+            values.append(current[..., t])
+            continue
+        u = u * (1 - neuron.current_decay / 4096) + current[..., t]
+        v = v * (1 - neuron.voltage_decay / 4096) + (u if objective == "smp" else current[..., t])
+        values.append(v)
+    return torch.stack(values, dim=-1)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("decays", [CUBA, LIF, IF])
+def test_curvature_of_each_objective_is_the_autograd_hessian_of_what_it_compares(
+    objective: str, decays: tuple[int, int]
+) -> None:
+    neuron = CubaNeuron(*decays, vth_mant=80)
+    spikes = binary((3, 5, 12))
+
+    def error(weight: Tensor) -> Tensor:
+        current = torch.einsum("i,nit->nt", weight, spikes.double())
+        return (response(neuron, objective, current) - 1.5).square().sum()
+
+    expected = torch.autograd.functional.hessian(error, torch.ones(5, dtype=torch.float64))
+    filtered = filter_spikes(spikes, *filter_decays(neuron, objective))
+    found = accumulate_hessian(None, filtered, (1, 1), None)
+    assert torch.allclose(found[0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_an_objective_that_is_none_is_refused() -> None:
+    with pytest.raises(KeyError):
+        filter_decays(CubaNeuron(1024, 128, 80), "rate")
+
+
+def test_curvature_of_delayed_spikes_is_the_autograd_hessian_with_delayed_input() -> None:
+    spikes, delays, n_steps = binary((3, 5, 12)), [0, 1, 3, 11, 12], 12
+    M = both_filters(n_steps, CUBA)
+
+    def error(weight: Tensor) -> Tensor:
+        current = torch.zeros(3, n_steps, dtype=torch.float64)
+        for i, delay in enumerate(delays):
+            arrived = torch.zeros(3, n_steps, dtype=torch.float64)
+            arrived[:, delay:] = spikes[:, i, : n_steps - delay].double()
+            current = current + weight[i] * arrived
+        return (current @ M.T - 0.7).square().sum()
+
+    expected = torch.autograd.functional.hessian(error, torch.ones(5, dtype=torch.float64))
+    delayed = delay_spikes(spikes, torch.tensor(delays))
+    assert delayed.shape == spikes.shape and delayed.dtype == spikes.dtype
+    found = accumulate_hessian(None, filter_spikes(delayed, *CUBA), (1, 1), None)
+    assert torch.allclose(found[0], expected, rtol=1e-12, atol=1e-12)
+    assert not found[0, 4].any()  # its spikes all arrive after the sample has ended
+
+
+def test_delaying_before_the_filter_is_delaying_after_it() -> None:
+    spikes, delays = binary((2, 4, 15)), torch.tensor([0, 2, 5, 7])
+    before = filter_spikes(delay_spikes(spikes, delays), *CUBA)
+    assert torch.allclose(before, delay_spikes(filter_spikes(spikes, *CUBA), delays))
+
+
+# ---------------------------------------------------------------- unfolding and batches
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES[:5], ids=str)
 def test_filtering_commutes_with_unfolding(geometry: ConvGeometry) -> None:
     n_steps, kernel = 7, (2, 3)
@@ -176,65 +246,54 @@ def test_damping_is_separate_for_each_group() -> None:
     assert np.allclose(damping, np.array([0.02, 0.2, 1.0])[:, None, None] * np.eye(2))
 
 
-# ---------------------------------------------------------------- calibration of a network
+def test_damping_can_be_set_by_another_matrix() -> None:
+    G, H = np.full((1, 2, 2), 9.0), np.diag([2.0, 4.0])[None]
+    assert damping(H, 0.1).tolist() == pytest.approx([0.3])
+    assert np.allclose(damped(G, 0.1, like=H)[0], G[0] + 0.3 * np.eye(2))
 
 
-def test_calibration_averages_the_curvature_of_what_each_group_receives(
-    dense_chain: Any, random_spikes: Any
+# ---------------------------------------------------------------- towards the dense potential
+
+
+@pytest.mark.parametrize("geometry", [None, *GEOMETRIES], ids=str)
+def test_the_cross_term_is_between_both_inputs(geometry: ConvGeometry | None) -> None:
+    shape = (3, 4, 9) if geometry is None else (2, 4, 5, 6, 7)
+    ours, theirs = (filter_spikes(binary(shape, seed), *CUBA) for seed in (1, 2))
+    cross = accumulate_cross(None, ours, theirs, (2, 3), geometry)
+    # |a + b|^2 - |a|^2 - |b|^2 = a.b + b.a, entry by entry
+    squares = [accumulate_hessian(None, x, (2, 3), geometry) for x in (ours + theirs, ours, theirs)]
+    assert torch.allclose(cross + cross.transpose(1, 2), squares[0] - squares[1] - squares[2])
+    same = accumulate_cross(None, ours, ours, (2, 3), geometry)
+    assert torch.allclose(same, squares[1])
+    twice = accumulate_cross(cross, ours, theirs, (2, 3), geometry)
+    assert torch.allclose(twice, 2 * cross)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 4), st.integers(1, 6), st.floats(0.01, 10.0), st.integers(0, 1000))
+def test_the_target_is_ridge_least_squares_on_the_filtered_inputs(
+    rows: int, d_in: int, strength: float, seed: int
 ) -> None:
-    network = dense_chain()
-    # the filters are those of the neurons that receive, not of those that send
-    last = replace(network.layers[1], neuron=CubaNeuron(300, 2000, 120))
-    network = network.with_layers((network.layers[0], last))
-    spikes = random_spikes(network, n_samples=6)
-    result = calibrate(network, spikes, "test spikes")
-    received = emulate(network, spikes).spikes["fc0"]
-    rows = (torch.from_numpy(received).double() @ both_filters(20, (300, 2000)).T).movedim(1, -1)
-    expected = 2 * rows.reshape(-1, 16).T @ rows.reshape(-1, 16) / 6
-    assert np.allclose(result.curvatures["fc1"].hessian[0], expected.numpy(), rtol=1e-12)
-    assert result.rates["fc0"] == pytest.approx(received.mean())
-    assert result.curvatures["fc1"].input_rate == pytest.approx(received.mean())
-    assert result.curvatures["fc1"].n_rows == 6 * 20
-    assert (result.n_samples, result.origin) == (6, "test spikes")
+    rng = np.random.default_rng(seed)
+    W = rng.normal(size=(rows, d_in))
+    ours, theirs = (filter_spikes(binary((2, d_in, 9), s), *CUBA) for s in (seed, seed + 1))
+    A, B = (x.movedim(1, -1).reshape(-1, d_in).numpy() for x in (ours, theirs))
+    eye = strength * np.eye(d_in)
+    H = accumulate_hessian(None, ours, (1, 1), None)[0].numpy() + eye
+    G = accumulate_cross(None, ours, theirs, (1, 1), None)[0].numpy() + eye
+    # |A w' - B w|^2 + strength / 2 |w' - w|^2
+    root = np.sqrt(strength / 2) * np.eye(d_in)
+    expected = np.linalg.lstsq(np.vstack([A, root]), np.vstack([B, root]) @ W.T, rcond=None)[0].T
+    assert np.allclose(asymmetric_target(W, H, G), expected, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["dense", "conv"])
-def test_curvature_does_not_depend_on_the_chunk_size(
-    kind: str, dense_chain: Any, conv_chain: Any, random_spikes: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    network = dense_chain() if kind == "dense" else conv_chain()
-    spikes = random_spikes(network, n_samples=5)
-    whole = calibrate(network, spikes, "").curvatures
-    monkeypatch.setattr(calibration, "_CHUNK_BYTES", 1)
-    by_sample = calibrate(network, spikes, "").curvatures
-    for name in whole:
-        assert np.allclose(whole[name].hessian, by_sample[name].hessian, rtol=1e-12)
+def test_the_target_is_the_weights_themselves_where_the_inputs_are_the_same() -> None:
+    W = np.random.default_rng(0).normal(size=(3, 5))
+    H = accumulate_hessian(None, filter_spikes(binary((2, 5, 9)), *CUBA), (1, 1), None)[0].numpy()
+    H = damped(H, 0.01)
+    assert np.allclose(asymmetric_target(W, H, H), W, rtol=1e-12)
 
 
-def test_inputs_that_never_spike_are_dead_and_advised_of(
-    dense_chain: Any, random_spikes: Any
-) -> None:
-    network = dense_chain()
-    spikes = random_spikes(network, n_samples=6)
-    spikes[:, :5] = 0
-    result = calibrate(network, spikes, "")
-    assert result.curvatures["fc0"].is_dead[0].tolist() == [True] * 5 + [False] * 7
-    (advice,) = result.advice
-    assert advice.startswith("fc0: 42%")
-
-
-def test_too_few_rows_for_the_inputs_are_advised_of(dense_chain: Any) -> None:
-    network = dense_chain(sizes=(40, 4), n_steps=10)
-    spikes = np.ones((1, 40, 10), dtype=np.uint8)
-    (advice,) = calibrate(network, spikes, "").advice
-    assert advice.startswith("fc0: 10 rows for 40 inputs")
-
-
-def test_group_that_no_spike_reaches_is_an_error_that_names_it(
-    dense_chain: Any, random_spikes: Any
-) -> None:
-    silent = CubaNeuron(4096, 4096, 4095)  # no input of a step reaches this threshold
-    network = dense_chain(neuron=silent)
-    with pytest.raises(CalibrationError, match="synapse 'fc1': its source 'fc0' never spikes"):
-        calibrate(network, random_spikes(network), "")
+def test_a_target_from_a_curvature_that_is_not_positive_definite_is_refused() -> None:
+    with pytest.raises(CalibrationError, match="not positive definite"):
+        asymmetric_target(np.ones((2, 3)), np.zeros((3, 3)), np.eye(3))

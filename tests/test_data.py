@@ -23,7 +23,7 @@ from models.data.event_camera import (
     saccade_path,
 )
 from models.data.source import DataSource, check_source
-from models.data.splits import SPLITS, load_split
+from models.data.splits import SPLITS, SpikeSet, draw_samples, load_split
 from pipeline.errors import DataError, MissingExtraError
 
 # ---------------------------------------------------------------- digits and splits
@@ -228,6 +228,45 @@ def test_own_spikes_of_any_type_become_bytes(dtype: Any, tmp_path: Path) -> None
     arrays = good()
     arrays["test_spikes"] = arrays["test_spikes"].astype(dtype)
     assert load_split(archive(tmp_path, **arrays), "test", 7, None).spikes.dtype == np.uint8
+
+
+# ---------------------------------------------------------------- drawn samples
+
+
+def numbered(n: int) -> SpikeSet:
+    """Return samples that carry their own number."""
+    spikes = ((np.arange(n)[:, None] >> np.arange(8)) & 1).astype(np.uint8)[:, None]
+    return SpikeSet(spikes, np.arange(n), "numbers")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+@pytest.mark.parametrize("n_samples", [1, 10, 60])
+def test_samples_are_drawn_without_repeats_and_keep_their_labels(seed: int, n_samples: int) -> None:
+    drawn = draw_samples(numbered(60), n_samples, seed)
+    assert len(set(drawn.labels.tolist())) == len(drawn.labels) == n_samples
+    assert np.array_equal(drawn.spikes, numbered(60).spikes[drawn.labels])
+    assert drawn.origin.startswith("numbers")
+
+
+def test_a_seed_draws_the_same_samples_every_time_and_another_seed_draws_others() -> None:
+    first, again, other = (draw_samples(numbered(60), 10, seed).labels for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert set(first.tolist()) != set(other.tolist())
+
+
+def test_a_larger_draw_holds_the_smaller_one_of_its_seed() -> None:
+    few, many = (draw_samples(numbered(60), n, 3).labels for n in (10, 30))
+    assert np.array_equal(many[:10], few)
+
+
+def test_every_sample_may_be_drawn() -> None:
+    drawn = [draw_samples(numbered(20), 3, seed).labels for seed in range(60)]
+    assert set(np.concatenate(drawn).tolist()) == set(range(20))
+
+
+def test_drawing_more_samples_than_there_are_is_refused() -> None:
+    with pytest.raises(DataError, match="numbers: 61 samples asked for, it holds 60; lower"):
+        draw_samples(numbered(60), 61, 0)
 
 
 def refused(source: DataSource, split: str = "test", n: int | None = None) -> str:

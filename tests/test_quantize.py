@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.bank import CompressedSynapse, Level, compress_synapse, stitch
+from pipeline.bank import LayerBank, stitch
 from pipeline.calibrate import Calibration, calibrate
-from pipeline.compress import damped, prune
-from pipeline.errors import CalibrationError, CompressionError
+from pipeline.compress import Pruning, Scaling
+from pipeline.compress_synapse import CompressedSynapse, Level, Method
+from pipeline.errors import CompressionError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, inferred_weight_bits
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
 from pipeline.quantize import LedgerEntry, as_trained, to_integers
 
 
@@ -24,18 +25,15 @@ def single(weight: Any, vth_mant: int = 80) -> Network:
     return Network("one", (array.shape[1],), 10, (layer,))
 
 
+DEFAULT = Method()
+
+
 def compressed(
-    network: Network, spikes: Any, levels: dict[str, Level]
+    network: Network, spikes: Any, levels: dict[str, Level], method: Method = DEFAULT
 ) -> tuple[dict[str, CompressedSynapse], Calibration]:
     calibration = calibrate(network, spikes, "")
-    parts = {
-        s.name: compress_synapse(
-            s, network.layer_of(s.name).neuron.vth_mant, calibration.curvatures[s.name],
-            levels[s.name], 0.01,
-        )
-        for s in network.synapses
-    }
-    return parts, calibration
+    bank = LayerBank(network, calibration, method)
+    return {name: bank.get(name, level) for name, level in levels.items()}, calibration
 
 
 # ---------------------------------------------------------------- as trained
@@ -86,7 +84,7 @@ def test_layer_that_rounds_to_zero_is_refused_by_name() -> None:
 def test_compressed_network_becomes_even_integers_on_the_grid_of_its_bits(
     kind: str, bits: int, dense_chain: Any, conv_chain: Any, random_spikes: Any
 ) -> None:
-    network = dense_chain() if kind == "dense" else conv_chain()
+    network = dense_chain() if kind == "dense" else conv_chain(input_shape=(2, 5, 4))
     levels = {s.name: Level(s.weight.size // 2, bits) for s in network.synapses}
     parts, _ = compressed(network, random_spikes(network, 10), levels)
     stitched = stitch(network, parts)
@@ -104,20 +102,24 @@ def test_compressed_network_becomes_even_integers_on_the_grid_of_its_bits(
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize(
+    "method", [Method(), Method(is_act_ordered=True), Method(Pruning("obs"), "nearest"),
+               Method(Pruning(pattern="2:4"), scaling=Scaling("maximum"))], ids=str)
 def test_pruned_weights_stay_zero_after_quantization(
-    bits: int, dense_chain: Any, random_spikes: Any
+    bits: int, method: Method, dense_chain: Any, random_spikes: Any
 ) -> None:
     network = dense_chain()
     n_keep = {"fc0": 30, "fc1": 17}
     parts, calibration = compressed(
-        network, random_spikes(network, 10), {name: Level(n, bits) for name, n in n_keep.items()}
+        network, random_spikes(network, 10), {name: Level(n, bits) for name, n in n_keep.items()},
+        method,
     )
     integer, _ = to_integers(stitch(network, parts), parts)
-    for before, after in zip(network.synapses, integer.synapses, strict=True):
-        hessian = damped(calibration.curvatures[before.name].hessian, 0.01)[0]
-        mask = prune(before.weight.astype(np.float64), hessian, n_keep[before.name]).mask
-        assert not after.weight[~mask].any()
-        assert 0 < np.count_nonzero(after.weight[mask]) <= n_keep[before.name]
+    bank = LayerBank(network, calibration, method)
+    for synapse in integer.synapses:
+        mask = bank.pruned(synapse.name, n_keep[synapse.name]).parts[0].mask
+        assert not synapse.weight[~mask].any()
+        assert 0 < np.count_nonzero(synapse.weight[mask]) <= mask.sum() < mask.size
 
 
 def test_ledger_counts_what_was_pruned_rounded_to_zero_clipped_and_rescaled(
@@ -190,33 +192,3 @@ def test_more_sparsity_and_fewer_bits_never_predict_less_loss(
     ]
     assert by_sparsity == sorted(by_sparsity) and by_sparsity[-1] > by_sparsity[0] == 0
     assert by_bits == sorted(by_bits) and by_bits[0] > 0
-
-
-@pytest.mark.parametrize("n_keep", [0, 193])
-def test_unreachable_level_is_refused_by_synapse_name(
-    n_keep: int, dense_chain: Any, random_spikes: Any
-) -> None:
-    network = dense_chain()
-    with pytest.raises(CompressionError, match=f"synapse 'fc0': {n_keep} of 192 weights"):
-        compressed(
-            network, random_spikes(network), {"fc0": Level(n_keep, 8), "fc1": Level(5, 8)}
-        )
-
-
-def test_unusable_curvature_is_refused_by_synapse_name(
-    dense_chain: Any, random_spikes: Any
-) -> None:
-    network = dense_chain()
-    curvature = calibrate(network, random_spikes(network), "").curvatures["fc0"]
-    broken = replace(curvature, hessian=np.full_like(curvature.hessian, np.nan))
-    with pytest.raises(CalibrationError, match="synapse 'fc0': .*not positive definite"):
-        compress_synapse(network.synapses[0], 120, broken, Level(50, 8), 0.01)
-
-
-def test_grouped_convolution_is_refused_by_synapse_name(
-    conv_chain: Any, random_spikes: Any
-) -> None:
-    network = conv_chain(weight_shape=(4, 1, 3, 2), geometry=ConvGeometry(groups=2))
-    levels = {"conv": Level(5, 8), "fc": Level(50, 8)}
-    with pytest.raises(CompressionError, match="synapse 'conv': grouped convolutions"):
-        compressed(network, random_spikes(network), levels)

@@ -15,9 +15,9 @@ import yaml
 from numpy.typing import NDArray
 
 from hardware_targets import Target, load_target
-from pipeline.bank import compress_network, stitch
 from pipeline.calibrate import calibrate
 from pipeline.compare import compare_traces
+from pipeline.compressor import compress_network
 from pipeline.deployment import Evaluation, Exported, Ingested, Integers, Verification
 from pipeline.emulate import Trace, accuracy, emulate
 from pipeline.energy import account
@@ -30,6 +30,7 @@ from pipeline.place import Placement, place
 from pipeline.quantize import as_trained, to_integers
 from pipeline.recipe import Recipe, load_recipe
 from pipeline.report import build_document, render_html, units, write_report
+from pipeline.shrink import removals, shrink
 
 RECIPE = Recipe.model_validate({
     "calibration": {"n_samples": 6}, "compress": {"sparsity": 0.5, "layers": {"fc": {"bits": 5}}},
@@ -65,20 +66,25 @@ def compressed(
     conv_chain: Callable[..., Network], random_spikes: Callable[..., NDArray[np.uint8]]
 ) -> dict[str, Any]:
     """Artifacts of the stages that do not know the target."""
-    network = conv_chain(neuron=CubaNeuron(1024, 128, 40), n_steps=12)
+    network = unheard(conv_chain(neuron=CubaNeuron(1024, 128, 40), n_steps=12))
     spikes = random_spikes(network, n_samples=6, rate=0.3)
     labels = np.arange(6) % 5
     dense, rounded = as_trained(network)
     calibration = calibrate(dense, spikes, ORIGIN)
-    parts = compress_network(dense, calibration, RECIPE)
-    integers, ledger = to_integers(stitch(dense, parts), parts)
-    integers, matched = match_rates(integers, spikes, calibration.rates)
+    parts = compress_network(dense, calibration, RECIPE, spikes)
+    integers, ledger = to_integers(dense, parts)
+    full, matched = match_rates(integers, spikes, calibration.rates)
+    shrunk = shrink(full)
+    integers = shrunk.network
+    assert [len(channels) for channels in shrunk.kept.values()] == [3, 5]
     trace = emulate(integers, spikes[:4])
     accuracies = (accuracy(dense, spikes, labels), accuracy(integers, spikes, labels))
     bits = {s.name: s.weight_bits for s in integers.synapses}
     return {
         "ingest": Ingested(dense, rounded), "calibrate": calibration, "compress": parts,
-        "quantize": Integers(integers, ledger + matched), "export": Exported(1, {}),
+        "quantize": Integers(
+            integers, full, shrunk.kept, ledger + matched + removals(full, shrunk)),
+        "export": Exported(1, {}),
         "emulate": Evaluation(accuracies, accuracies, 6, 6, ORIGIN),
         "lava": LavaRun(trace, bits | {"conv": None}, 1.0),
         "compare": Verification((
@@ -87,6 +93,16 @@ def compressed(
         )),
         "spikes": spikes[:5],
     }
+
+
+def unheard(network: Network) -> Network:
+    """Return the network with zeros for all that ``fc`` hears from channel 2 of ``conv``."""
+    conv, fc = network.layers
+    (synapse,) = fc.synapses
+    weight = synapse.weight.reshape(5, conv.shape[0], -1).copy()
+    weight[:, 2] = 0
+    weight = weight.reshape(synapse.weight.shape)
+    return network.with_layers((conv, replace(fc, synapses=(replace(synapse, weight=weight),))))
 
 
 @pytest.fixture
@@ -134,7 +150,9 @@ def renamed(context: Bench, old: str, new: str) -> Bench:
     values = dict(context.values)
     integers = of_network(values["quantize"].network)
     values["ingest"] = Ingested(of_network(values["ingest"].network), ())
-    values["quantize"] = Integers(integers, ())
+    quantized = values["quantize"]
+    kept = {new if k == old else k: v for k, v in quantized.kept.items()}
+    values["quantize"] = Integers(integers, of_network(quantized.full), kept, ())
     values["compress"] = {new if k == old else k: v for k, v in values["compress"].items()}
     rates = {new if k == old else k: v for k, v in values["calibrate"].rates.items()}
     values["calibrate"] = replace(values["calibrate"], rates=rates)
@@ -225,6 +243,36 @@ def test_core_sums_are_layer_sums_are_the_counts_of_the_spike_trains(
         assert total == pytest.approx(sum(layer[event] for layer in document["layers"]))
 
 
+def test_sizes_and_shares_are_those_of_the_network_as_trained_and_as_deployed(
+    bench: Callable[..., Bench]
+) -> None:
+    context = bench()
+    document = build_document(context)
+    dense, network = context.value("ingest").network, context.value("quantize").network
+    assert network.layers[0].n_neurons == 3 / 4 * dense.layers[0].n_neurons
+    for row, before, after in zip(
+        document["layers"], dense.layers, network.layers, strict=True
+    ):
+        old, new = before.synapses[0].weight, after.synapses[0].weight
+        assert (row["n_neurons_dense"], row["n_neurons"]) == (before.n_neurons, after.n_neurons)
+        assert row["weight_shape_dense"] == list(old.shape)
+        assert row["weight_shape"] == list(new.shape)
+        assert (row["n_weights_dense"], row["n_weights"]) == (old.size, new.size)
+        assert row["n_weights_nonzero"] == np.count_nonzero(new)
+        assert row["connection_sparsity_frac"] == 1 - np.count_nonzero(new) / old.size
+        assert row["connection_sparsity_frac"] > after.synapses[0].sparsity
+    verdict, model = document["verdict"], document["model"]
+    assert model["n_weights_dense"] == sum(s.weight.size for s in dense.synapses)
+    assert verdict["connection_sparsity_dense_frac"] == pytest.approx(dense.sparsity)
+    n_nonzero = sum(int(np.count_nonzero(s.weight)) for s in network.synapses)
+    assert verdict["connection_sparsity_frac"] == 1 - n_nonzero / model["n_weights_dense"]
+    n, n_dense = verdict["n_neurons"], verdict["n_neurons_dense"]
+    assert n < n_dense
+    assert f"{n} of {n_dense} neurons are left" in page_text(render_html(document))
+    removed = [row for row in document["ledger"] if row["what"].startswith("neurons removed")]
+    assert [(r["layer"], r["count"]) for r in removed] == [("conv", n_dense - n)]
+
+
 def test_energy_is_amount_times_price_in_every_sum(bench: Callable[..., Bench]) -> None:
     context = bench(neurons_per_core=7)
     document = build_document(context)
@@ -270,7 +318,8 @@ def test_neurobench_metrics_follow_their_definitions(bench: Callable[..., Bench]
     trace = emulate(network, context.value("spikes"))
     outputs = np.concatenate([trace.spikes[layer.name].ravel() for layer in network.layers])
     assert metrics["activation_sparsity_frac"] == pytest.approx(1 - outputs.mean())
-    assert metrics["connection_sparsity_frac"] == pytest.approx(network.sparsity)
+    assert metrics["connection_sparsity_frac"] == pytest.approx(
+        context.value("quantize").sparsity)
     bits = sum(core.synapse_bits for core in context.value("place").cores)
     assert metrics["footprint_bytes"] * 8 == bits
 

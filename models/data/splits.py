@@ -74,6 +74,23 @@ def load_split(source: DataSource, split: str, n_steps: int, n_samples: int | No
     return SpikeSet(bin_events(events, n_steps), labels, f"{origin}, {split} split")
 
 
+def draw_samples(data: SpikeSet, n_samples: int, seed: int) -> SpikeSet:
+    """Return ``n_samples`` of a split, drawn without replacement.
+
+    Raises
+    ------
+    DataError
+        If the split holds fewer.
+    """
+    if n_samples > len(data.labels):
+        raise DataError(
+            f"{data.origin}: {n_samples} samples asked for, it holds {len(data.labels)}; lower "
+            "the number in the recipe"
+        )
+    drawn = np.random.default_rng(seed).permutation(len(data.labels))[:n_samples]
+    return SpikeSet(data.spikes[drawn], data.labels[drawn], f"{data.origin}, seed {seed}")
+
+
 def _open_archive(file: BinaryIO) -> NpzFile:
     """Return the archive in ``file``; numpy opens single arrays and pickles as well."""
     archive = np.load(file)

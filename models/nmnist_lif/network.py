@@ -1,4 +1,4 @@
-"""N-MNIST multi-layer perceptron, 2312-512-10, pure LIF: the current keeps nothing from step to step."""
+"""N-MNIST multi-layer perceptron, 2312-512-10, pure LIF: the current lasts one step."""
 
 from __future__ import annotations
 

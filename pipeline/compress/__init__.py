@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pipeline.compress.curvature import accumulate_hessian, damped, filter_spikes
-from pipeline.compress.gptq import GptqQuantizer, Grid, Quantized
-from pipeline.compress.obs import Pruned, prune
-from pipeline.compress.scale import ScaledGrid, search_scale
+from pipeline.compress.curvature import (
+    accumulate_cross,
+    accumulate_hessian,
+    damped,
+    filter_spikes,
+)
+from pipeline.compress.gptq import GptqQuantizer, Grid, NearestQuantizer, Quantized, Quantizer
+from pipeline.compress.prune import INPUTS, Pruned, Pruning, prune
+from pipeline.compress.scale import ScaledGrid, Scaling, search_scale
 
 __all__ = [
-    "GptqQuantizer", "Grid", "Pruned", "Quantized", "ScaledGrid",
-    "accumulate_hessian", "damped", "filter_spikes", "prune", "search_scale",
+    "INPUTS", "GptqQuantizer", "Grid", "NearestQuantizer", "Pruned", "Pruning", "Quantized",
+    "Quantizer", "ScaledGrid", "Scaling", "accumulate_cross", "accumulate_hessian", "damped",
+    "filter_spikes", "prune", "search_scale",
 ]

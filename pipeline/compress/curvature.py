@@ -7,9 +7,12 @@ Symbols (Shi, Li, Ward-Cherrier, "Spiking Brain Compression", arXiv:2506.03996):
     MX     filtered input: what one unit of weight adds to the reset-free membrane potential
     H      E[2 (MX)^T (MX)], (d_in, d_in): the Hessian of the squared error of that potential,
            the same for every row of the weight matrix
+    G      E[2 (MX')^T (MX)], (d_in, d_in): X' is the input of the compressed network, X of the
+           dense one (:func:`asymmetric_target`)
 
-A CUBA neuron has two filters, current then voltage; M is their composition. The scale of the
-kernel cancels. Filtering commutes with unfolding, so a convolution's input is filtered first.
+A CUBA neuron has two filters, current then voltage; M is their composition. A LIF neuron
+(d_u = 4096) has one, an IF neuron (d_v = 0) sums. The scale of the kernel cancels. Delays act on X
+before the filter. Filtering commutes with unfolding, so a convolution's input is filtered first.
 """
 
 from __future__ import annotations
@@ -19,9 +22,40 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.network import ConvGeometry
+from pipeline.compress.linalg import cholesky
+from pipeline.network import ConvGeometry, CubaNeuron
 
 DECAY_UNITY = 4096
+OBJECTIVES = ("smp", "voltage", "obc")
+
+
+def filter_decays(neuron: CubaNeuron, objective: str) -> tuple[int, int]:
+    """Return the current and voltage decay of the filters that an objective applies.
+
+    Parameters
+    ----------
+    objective : ``smp``, both filters of the neuron; ``voltage``, its second only; ``obc``, none:
+        the error of the input current, as in OBC and GPTQ (H = E[2 X^T X])
+    """
+    return {
+        "smp": (neuron.current_decay, neuron.voltage_decay),
+        "voltage": (DECAY_UNITY, neuron.voltage_decay),
+        "obc": (DECAY_UNITY, DECAY_UNITY),
+    }[objective]
+
+
+def delay_spikes(spikes: Tensor, delays: Tensor) -> Tensor:
+    """Return each input's spikes later by its delay; what leaves the sample is lost.
+
+    Parameters
+    ----------
+    spikes : (n, d_in, t)
+    delays : (d_in,) int64, steps, at least 0
+    """
+    n_steps = spikes.shape[-1]
+    source = torch.arange(n_steps, device=spikes.device)[None, :] - delays[:, None]
+    index = source.clamp(min=0).expand(len(spikes), -1, -1)
+    return torch.where(source >= 0, spikes.gather(-1, index), torch.zeros_like(spikes))
 
 
 def filter_spikes(spikes: Tensor, current_decay: int, voltage_decay: int) -> Tensor:
@@ -41,8 +75,8 @@ def filter_spikes(spikes: Tensor, current_decay: int, voltage_decay: int) -> Ten
     keep_u = 1.0 - current_decay / DECAY_UNITY
     keep_p = 1.0 - voltage_decay / DECAY_UNITY
     by_step = spikes.movedim(-1, 0).to(torch.float64)
-    potential = torch.empty(by_step.shape, dtype=torch.float64)
-    u = torch.zeros(by_step.shape[1:], dtype=torch.float64)
+    potential = torch.empty_like(by_step)
+    u = torch.zeros_like(by_step[0])
     p = torch.zeros_like(u)
     for t in range(len(by_step)):
         u = keep_u * u + by_step[t]
@@ -66,12 +100,46 @@ def accumulate_hessian(
     -------
     hessian : (groups, d_in, d_in) float64; d_in = c_in / groups * ky * kx for a convolution
     """
-    if geometry is None:
-        rows = filtered.movedim(1, -1).reshape(1, -1, filtered.shape[1])
-    else:
-        rows = _unfold(filtered, kernel, geometry)
+    rows = _rows(filtered, kernel, geometry)
     update = 2.0 * rows.transpose(1, 2) @ rows
     return update if hessian is None else hessian + update
+
+
+def accumulate_cross(
+    cross: Tensor | None, compressed: Tensor, dense: Tensor, kernel: tuple[int, int],
+    geometry: ConvGeometry | None,
+) -> Tensor:
+    """Return ``cross`` plus 2 (MX')^T (MX); arguments as in :func:`accumulate_hessian`."""
+    rows = _rows(compressed, kernel, geometry)
+    update = 2.0 * rows.transpose(1, 2) @ _rows(dense, kernel, geometry)
+    return update if cross is None else cross + update
+
+
+def asymmetric_target(
+    W: NDArray[np.float64], H: NDArray[np.float64], G: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the weights that reach the dense potential from the compressed network's input.
+
+    They are (H' + lambda I)^-1 (G + lambda I) w, the least-squares solution of
+    ``|MX' w' - MX w|^2 + lambda |w' - w|^2`` (facts: sbc.md 2, asymmetric sequential calibration).
+
+    Parameters
+    ----------
+    W : (rows, d_in) float64
+    H : (d_in, d_in) float64, of the compressed input, damped
+    G : (d_in, d_in) float64, damped by the same lambda
+    """
+    factor = cholesky(torch.from_numpy(H))
+    wanted = torch.from_numpy(G @ W.T)
+    result: NDArray[np.float64] = torch.cholesky_solve(wanted, factor).T.contiguous().numpy()
+    return result
+
+
+def _rows(filtered: Tensor, kernel: tuple[int, int], geometry: ConvGeometry | None) -> Tensor:
+    """Return the filtered inputs as rows, (groups, n_rows, d_in)."""
+    if geometry is None:
+        return filtered.movedim(1, -1).reshape(1, -1, filtered.shape[1])
+    return _unfold(filtered, kernel, geometry)
 
 
 def _unfold(filtered: Tensor, kernel: tuple[int, int], geometry: ConvGeometry) -> Tensor:
@@ -85,11 +153,8 @@ def _unfold(filtered: Tensor, kernel: tuple[int, int], geometry: ConvGeometry) -
     return grouped.permute(1, 0, 3, 2).reshape(geometry.groups, n_images * n_positions, -1)
 
 
-def damped(hessian: NDArray[np.float64], damping_frac: float) -> NDArray[np.float64]:
-    """Return H + lambda I, lambda = ``damping_frac`` times the mean diagonal of the live inputs.
-
-    A dead input (never active in calibration) has a zero row and column: damping keeps its weight,
-    which calibration says nothing about, instead of letting it be set to anything.
+def damping(hessian: NDArray[np.float64], damping_frac: float) -> NDArray[np.float64]:
+    """Return lambda, ``damping_frac`` times the mean diagonal of the live inputs, per group.
 
     Parameters
     ----------
@@ -99,6 +164,23 @@ def damped(hessian: NDArray[np.float64], damping_frac: float) -> NDArray[np.floa
     n_live = np.maximum(np.sum(diagonal > 0, axis=-1), 1)
     strength = damping_frac * np.sum(diagonal, axis=-1) / n_live
     # a group whose every input is dead still needs a positive definite matrix
-    strength = np.where(strength > 0, strength, 1.0)
+    result: NDArray[np.float64] = np.where(strength > 0, strength, 1.0)
+    return result
+
+
+def damped(
+    hessian: NDArray[np.float64], damping_frac: float, like: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Return H + lambda I.
+
+    A dead input (never active in calibration) has a zero row and column: damping keeps its weight,
+    which calibration says nothing about, instead of letting it be set to anything.
+
+    Parameters
+    ----------
+    hessian : (..., d_in, d_in) float64
+    like : the matrix whose diagonal sets lambda; ``hessian`` itself by default
+    """
+    strength = damping(hessian if like is None else like, damping_frac)
     result: NDArray[np.float64] = hessian + strength[..., None, None] * np.eye(hessian.shape[-1])
     return result

@@ -1,4 +1,4 @@
-"""Second-order quantization: GPTQ's column loop on each row's own support.
+"""Quantization on a grid: GPTQ's column loop on each row's own support, or plain rounding.
 
 Symbols (Frantar et al., arXiv:2210.17323; SBC, arXiv:2506.03996)::
 
@@ -9,19 +9,27 @@ Symbols (Frantar et al., arXiv:2210.17323; SBC, arXiv:2506.03996)::
     err    (w - q) / U_jj, the error of column j in units that make its loss err^2 / 2
 
 A column is rounded, and its error is carried into the columns that are still free, so that the
-membrane potential changes least. Pruned weights are outside the support and stay zero.
+membrane potential changes least. Act-order visits the most active inputs first, while most columns
+are still free to take their errors. Pruned weights are outside the support and stay zero.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.compress.obs import cholesky, gather_square, support_batches
+from pipeline.compress.linalg import (
+    cholesky,
+    gather_square,
+    inverse,
+    on_device,
+    support_batches,
+)
 
 _COLUMN_BLOCK = 64
 _FACTOR_BYTES = 512 << 20  # few large batches: the column loop's cost is in its number of steps
@@ -43,13 +51,42 @@ class Quantized:
     Attributes
     ----------
     codes : (rows, d_in) int16
-    loss : predicted increase of the objective over the input, sum of err^2 / 2
-    n_out_of_grid : weights that the error of earlier columns pushed outside the grid, clipped
+    loss : predicted increase of the objective over the input, (q - w) H (q - w)^T / 2 over rows
+    n_out_of_grid : weights that fell outside the grid (in GPTQ after taking the error of earlier
+        columns) and were clipped
     """
 
     codes: NDArray[np.int16]
     loss: float
     n_out_of_grid: int
+
+
+class Quantizer(Protocol):
+    """Rounds the weights it holds on any grid."""
+
+    def quantize(self, grid: Grid) -> Quantized:
+        """Return the codes of all weights on ``grid``."""
+
+
+class NearestQuantizer:
+    """Rounds each weight to the nearest code: the baseline, also called RTN.
+
+    Parameters
+    ----------
+    W : (rows, d_in) float64, zero off the support
+    H : (d_in, d_in) float64, only to state the loss
+    """
+
+    def __init__(self, W: NDArray[np.float64], H: NDArray[np.float64]) -> None:
+        self._W, self._H = W, H
+
+    def quantize(self, grid: Grid) -> Quantized:
+        """Return the codes of all weights on ``grid``."""
+        rounded = np.rint(self._W / grid.step)
+        codes = np.clip(rounded, grid.low, grid.high)
+        change = codes * grid.step - self._W
+        loss = 0.5 * float(np.sum((change @ self._H) * change))
+        return Quantized(codes.astype(np.int16), loss, int((codes != rounded).sum()))
 
 
 class GptqQuantizer:
@@ -60,28 +97,36 @@ class GptqQuantizer:
     W : (rows, d_in) float64
     H : (d_in, d_in) float64, positive definite
     mask : (rows, d_in) bool, the support
+    is_act_ordered : whether inputs are visited by falling activity instead of in order
+    device : cpu or cuda
     """
 
     def __init__(
-        self, W: NDArray[np.float64], H: NDArray[np.float64], mask: NDArray[np.bool_]
+        self, W: NDArray[np.float64], H: NDArray[np.float64], mask: NDArray[np.bool_],
+        is_act_ordered: bool = False, device: str = "cpu",
     ) -> None:
-        self._W = torch.from_numpy(W)
+        where = on_device(device)
+        self._W = torch.from_numpy(W).to(where)
+        hessian = torch.from_numpy(H).to(where)
+        support_of = torch.from_numpy(mask).to(where)
+        order = torch.arange(W.shape[1], device=where)
+        if is_act_ordered:
+            order = torch.argsort(hessian.diagonal(), descending=True, stable=True)
         self._batches = []
-        hessian = torch.from_numpy(H)
         if mask.all():
             # every row shares one factor
-            columns = torch.arange(W.shape[1])[None, :].expand(W.shape)
-            everywhere = torch.ones(W.shape, dtype=torch.bool)
-            factor = _upper_factor(hessian[None])
-            self._batches.append((torch.arange(len(W)), columns, everywhere, factor))
+            columns = order[None, :].expand(W.shape)
+            factor = _upper_factor(hessian[order][:, order][None])
+            rows = torch.arange(len(W), device=where)
+            self._batches.append((rows, columns, support_of, factor))
         else:
-            for rows, support, valid in support_batches(torch.from_numpy(mask), _FACTOR_BYTES):
+            for rows, support, valid in support_batches(support_of, _FACTOR_BYTES, order):
                 factor = _upper_factor(gather_square(hessian, support, valid))
                 self._batches.append((rows, support, valid, factor))
 
     def quantize(self, grid: Grid) -> Quantized:
         """Return the codes of all weights on ``grid``."""
-        codes = torch.zeros(self._W.shape, dtype=torch.int16)
+        codes = torch.zeros(self._W.shape, dtype=torch.int16, device=self._W.device)
         loss, n_out = 0.0, 0
         for rows, support, valid, factor in self._batches:
             weight = torch.where(valid, self._W[rows[:, None], support], 0.0)
@@ -90,28 +135,30 @@ class GptqQuantizer:
             codes[index, support[valid]] = batch_codes[valid]
             loss += batch_loss
             n_out += batch_out
-        return Quantized(codes.numpy(), loss, n_out)
+        return Quantized(codes.cpu().numpy(), loss, n_out)
 
 
 def _upper_factor(H: Tensor) -> Tensor:
     """Return U with H^-1 = U^T U, (b, k, k)."""
-    inverse = torch.cholesky_inverse(cholesky(H))
-    return cholesky(inverse).transpose(-1, -2).contiguous()
+    return cholesky(inverse(H)).transpose(-1, -2).contiguous()
 
 
 def _column_loop(weight: Tensor, U: Tensor, grid: Grid) -> tuple[Tensor, float, int]:
     """Return codes (b, k) int16, loss and the number of clipped weights."""
     free = weight.clone()
-    codes = torch.zeros(weight.shape, dtype=torch.int16)
-    loss, n_out = 0.0, 0
+    codes = torch.zeros(weight.shape, dtype=torch.int16, device=weight.device)
+    n_out = torch.zeros((), dtype=torch.int64, device=weight.device)
+    loss = 0.0
     n_columns = weight.shape[1]
     for begin in range(0, n_columns, _COLUMN_BLOCK):
         end = min(begin + _COLUMN_BLOCK, n_columns)
-        errors = torch.zeros((len(weight), end - begin), dtype=weight.dtype)
+        errors = torch.zeros(
+            (len(weight), end - begin), dtype=weight.dtype, device=weight.device
+        )
         for j in range(begin, end):
             rounded = torch.round(free[:, j] / grid.step)
             code = rounded.clamp(grid.low, grid.high)
-            n_out += int((code != rounded).sum())
+            n_out += (code != rounded).sum()
             error = (free[:, j] - code * grid.step) / U[:, j, j]
             free[:, j + 1 : end] -= error[:, None] * U[:, j, j + 1 : end]
             codes[:, j] = code.to(torch.int16)
@@ -124,4 +171,4 @@ def _column_loop(weight: Tensor, U: Tensor, grid: Grid) -> tuple[Tensor, float, 
                 free[:, end:] -= errors @ later[0]
             else:
                 free[:, end:] -= torch.bmm(errors[:, None, :], later)[:, 0]
-    return codes, loss, n_out
+    return codes, loss, int(n_out)

@@ -1,218 +1,177 @@
-"""Second-order pruning: the order of Optimal Brain Surgeon, the update of group OBS.
+"""The order of Optimal Brain Surgeon: exact, in blocks, and after one-shot pre-elimination.
 
-Symbols (Hassibi & Stork 1993; Frantar et al., arXiv:2208.11580; SBC, arXiv:2506.03996)::
+Symbols (Hassibi & Stork 1993; Frantar et al., arXiv:2208.11580, algorithm 1; SBC)::
 
-    W      weights of one synapse group, (rows, d_in)
-    H      damped Hessian shared by the rows, (d_in, d_in)
-    S      support of a row: the weights it keeps
-    w_S    group-OBS solution on S: argmin (w - w0) H (w - w0)^T with w = 0 off S,
-           that is w_S = H_SS^-1 (H w0)_S
-    score  w_p^2 / [H_SS^-1]_pp: the loss of removing p next
+    W       weights of one synapse group, (rows, d_in)
+    H_inv   inverse of the damped Hessian of the inputs a row still has
+    score   w_p^2 / (2 [H_inv]_pp): the loss of removing p next
+    B       weights removed between two updates of H_inv
 
-All rows compete: each round removes the lowest scores of the whole matrix, then every row is
-refitted. With one removal per round this is OBS; :func:`keep_schedule` sets how many rounds there
-are, and with them the cost.
+Each row removes its lowest scores, B at a time, and takes the update of group OBS with Woodbury's
+identity; B = 1 is rank-1 OBS. A row's removals are a trace of scores; the whole matrix takes the
+cheapest removals off the heads of all traces, which needs one row's H_inv in memory, not all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.errors import CalibrationError, CompressionError
-
-# below glibc's largest mmap threshold, so that the allocator reuses memory instead of mapping it
-_REFIT_BYTES = 24 << 20
-_MULTIPLY_ADD_BUDGET = 2.2e11
+from pipeline.compress.linalg import cholesky, inverse
+from pipeline.compress.pattern import UNSTRUCTURED, parse
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """A pruned synapse group.
+class Greedy:
+    """How finely OBS is followed.
 
     Attributes
     ----------
-    weight : (rows, d_in) float64, zero off the mask
-    mask : (rows, d_in) bool, True where a weight is kept
-    loss : predicted increase of the objective, (w - w0) H (w - w0)^T / 2 summed over rows
-    n_rounds : rounds of removal
+    block_frac : B as a share of d_in; 0 is B = 1
+    eliminate_frac : share of the removals made at once, by the first scores, before the blocks
     """
 
-    weight: NDArray[np.float64]
-    mask: NDArray[np.bool_]
-    loss: float
-    n_rounds: int
+    block_frac: float = 0.0
+    eliminate_frac: float = 0.0
+
+    def block(self, d_in: int) -> int:
+        """Return B."""
+        return max(1, int(self.block_frac * d_in))
 
 
-def prune(
-    W: NDArray[np.float64], H: NDArray[np.float64], n_keep: int,
-    allowed: NDArray[np.bool_] | None = None,
-) -> Pruned:
-    """Return ``W`` with ``n_keep`` weights left, chosen and updated by second order.
-
-    Ties in the score are broken by position, so that a repeated run gives the same mask.
+def obs_mask(
+    W: Tensor, H: Tensor, candidates: Tensor, n_keep: int, greedy: Greedy = Greedy(),
+    pattern: str = UNSTRUCTURED,
+) -> Tensor:
+    """Return the mask of ``n_keep`` weights that greedy OBS leaves, (rows, d_in) bool.
 
     Parameters
     ----------
-    W : (rows, d_in) float64
-    H : (d_in, d_in) float64, positive definite
-    n_keep : weights to keep, 1 .. rows * d_in; fewer are kept if fewer are allowed
-    allowed : (rows, d_in) bool, False where a weight is zero and must stay so; all by default.
-        Weights that are merely zero score zero and are removed first.
-
-    Raises
-    ------
-    CompressionError
-        If ``n_keep`` would empty the matrix or exceeds it.
-    CalibrationError
-        If ``H`` is not positive definite.
+    W : (rows, d_in)
+    H : (d_in, d_in) positive definite
+    candidates : (rows, d_in) bool, the weights that may stay
     """
-    if not 1 <= n_keep <= W.size:
-        raise CompressionError(
-            f"{n_keep} of {W.size} weights to keep; at least one must stay (NetX cannot load an "
-            "all-zero layer): lower the sparsity"
-        )
-    if allowed is None:
-        allowed = np.ones(W.shape, dtype=np.bool_)
-    n_keep = min(n_keep, int(allowed.sum()))
-    if np.count_nonzero(W) <= n_keep < allowed.sum():
-        # the zeros it came with are enough: nothing is lost, so nothing is refitted
-        return Pruned(W.copy(), W != 0, 0.0, 0)
-    return prune_along(W, H, allowed, keep_schedule((W.shape[0], W.shape[1]), n_keep))
+    H_inv = inverse(H)
+    n_removed = int(candidates.sum()) - n_keep
+    at_once_frac = greedy.eliminate_frac * n_removed / max(1, int(candidates.sum()))
+    traces = [
+        _trace(W[row], H, H_inv, candidates[row], greedy.block(len(H)), at_once_frac, pattern, None)
+        for row in range(len(W))
+    ]
+    rows = torch.cat([torch.full_like(order, row) for row, (order, _) in enumerate(traces)])
+    orders = torch.cat([order for order, _ in traces])
+    # a removal cannot come before the earlier ones of its row: its score counts as at least theirs
+    scores = torch.cat([torch.cummax(score, dim=0).values if len(score) else score
+                        for _, score in traces])
+    first = torch.argsort(scores, stable=True)[: max(0, n_removed)]
+    mask = candidates.clone()
+    mask[rows[first], orders[first]] = False
+    return mask
 
 
-def prune_along(
-    W: NDArray[np.float64], H: NDArray[np.float64], allowed: NDArray[np.bool_], schedule: list[int]
-) -> Pruned:
-    """Return ``W`` pruned in rounds to each of the numbers of weights in ``schedule``."""
-    weight, inverse_diagonal = torch.from_numpy(W).clone(), _inverse_diagonal(H)
-    mask = torch.from_numpy(allowed)
-    reference = torch.from_numpy(W) @ torch.from_numpy(H)
-    for n_left in schedule:
-        score = torch.where(mask, weight.square() / inverse_diagonal, -torch.inf)
-        n_removed = W.size - min(n_left, int(mask.sum()))
-        removed = torch.argsort(score.flatten(), stable=True)[:n_removed]
-        mask = torch.ones(W.size, dtype=torch.bool).index_fill_(0, removed, False).view(W.shape)
-        weight, inverse_diagonal = _refit(reference, torch.from_numpy(H), mask)
-    change = weight.numpy() - W
-    loss = 0.5 * float(np.sum((change @ H) * change))
-    return Pruned(weight.numpy(), mask.numpy(), loss, len(schedule))
+def obs_rows(W: Tensor, H: Tensor, candidates: Tensor, n_keep: Tensor, greedy: Greedy) -> Tensor:
+    """Return the mask that leaves each row its own number of weights, (rows, d_in) bool.
 
-
-def keep_schedule(shape: tuple[int, int], n_keep: int) -> list[int]:
-    """Return how many weights stay after each round, largest first, ending at ``n_keep``.
-
-    The finest schedule whose refits fit a budget of arithmetic: small matrices lose a few weights
-    per round; large ones start with one cut to a few times the target, then lose a fifth at a time;
-    where even that is too much, one cut does it all.
-    On nmnist_mlp's first layer (512 x 2312, 90 %) a first cut to twice the target has 1 % more
-    loss than one to four times the target, in an eighth of the time; one to 1.5 times has 3 % more
-    in a fifteenth (benchmarks/bench_pruning_schedule.py).
+    Parameters
+    ----------
+    n_keep : (rows,) integers
     """
-    size = shape[0] * shape[1]
-    if n_keep == size:
-        return []
-    several, double = min(1.0, 4 * n_keep / size), min(1.0, 2 * n_keep / size)
-    schedules = (
-        (1.0, 0.98), (1.0, 0.95), (1.0, 0.9), (several, 0.9), (several, 0.8), (double, 0.8),
-        (n_keep / size, 1.0),
-    )
-    for first, ratio in schedules:
-        counts = _geometric(size, first, ratio, n_keep)
-        # a refit of k weights costs about k^3 multiply-adds
-        if sum(2.0 * shape[0] * (count / shape[0]) ** 3 for count in counts) < _MULTIPLY_ADD_BUDGET:
+    mask, H_inv = candidates.clone(), inverse(H)
+    for row in range(len(W)):
+        n_removed = int(candidates[row].sum()) - int(n_keep[row])
+        order, _ = _trace(
+            W[row], H, H_inv, candidates[row], greedy.block(len(H)),
+            greedy.eliminate_frac * n_removed / max(1, int(candidates[row].sum())), UNSTRUCTURED,
+            n_removed)
+        mask[row, order] = False
+    return mask
+
+
+def _trace(
+    w: Tensor, H: Tensor, H_inv_all: Tensor, candidates: Tensor, block: int, at_once_frac: float,
+    pattern: str, n_removed: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the inputs a row loses, in order, and the score of each at its removal.
+
+    Parameters
+    ----------
+    at_once_frac : share of the row's candidates removed before the blocks
+    n_removed : None removes all, as far as the pattern lets them go
+    """
+    alive = torch.nonzero(candidates)[:, 0]
+    left = len(alive) if n_removed is None else n_removed
+    # candidates only: what is gone already takes no part, its row and column of H drop out
+    is_whole = len(alive) == len(w)
+    weight = w[alive] if is_whole else _refit_row(w, H, alive)
+    H_inv = H_inv_all if is_whole else inverse(H[alive][:, alive])
+    room = _room(pattern, candidates)
+    orders, scores = [], []
+    size = int(at_once_frac * len(alive)) or block
+    while left > 0 and len(alive):
+        score = 0.5 * weight.square() / H_inv.diagonal()
+        removed = torch.argsort(score, stable=True)
+        removed = room.admit(alive[removed], removed)[: min(size, left)]
+        if not len(removed):
             break
-    return counts
+        orders.append(alive[removed])
+        scores.append(score[removed])
+        room.take(alive[removed])
+        weight, H_inv, alive = _downdate(weight, H_inv, alive, removed)
+        left -= len(removed)
+        size = block
+    empty = alive[:0]
+    return torch.cat([empty, *orders]), torch.cat([weight[:0], *scores])
 
 
-def _geometric(size: int, first: float, ratio: float, n_keep: int) -> list[int]:
-    counts, n_left = [], size * (first if first < 1.0 else ratio)
-    while ratio < 1.0 and n_left > n_keep:
-        counts.append(int(n_left))
-        n_left *= ratio
-    return [*counts, n_keep]
+def _refit_row(w: Tensor, H: Tensor, alive: Tensor) -> Tensor:
+    target = (H @ w)[alive][:, None]
+    return torch.cholesky_solve(target, cholesky(H[alive][:, alive]))[:, 0]
 
 
-def _inverse_diagonal(H: NDArray[np.float64]) -> Tensor:
-    """Return the diagonal of H^-1, (1, d_in)."""
-    return torch.cholesky_inverse(cholesky(torch.from_numpy(H))).diagonal()[None, :]
+def _downdate(
+    weight: Tensor, H_inv: Tensor, alive: Tensor, removed: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return weight, H_inv and inputs without the removed ones (Woodbury's identity)."""
+    factor = cholesky(H_inv[removed][:, removed])
+    pull = torch.cholesky_solve(H_inv[removed], factor)
+    stays = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    stays[removed] = False
+    weight = (weight - weight[removed] @ pull)[stays]
+    left = torch.nonzero(stays)[:, 0]
+    square = H_inv[left[:, None], left[None, :]]
+    square -= H_inv[left[:, None], removed[None, :]] @ pull[:, left]
+    return weight, square, alive[stays]
 
 
-def cholesky(H: Tensor) -> Tensor:
-    """Return the lower Cholesky factor of ``H`` (..., d, d).
+class _Room:
+    """How many more removals each group of M inputs allows under N:M; unlimited otherwise."""
 
-    Raises
-    ------
-    CalibrationError
-        If ``H`` is not positive definite.
-    """
-    factor: Tensor
-    factor, info = torch.linalg.cholesky_ex(H)
-    if bool((info != 0).any()) or not bool(torch.isfinite(factor).all()):
-        raise CalibrationError(
-            "the curvature is not positive definite after damping; use more calibration samples "
-            "or raise 'calibration.damping' in the recipe"
-        )
-    return factor
+    def __init__(self, m: int, room: Tensor | None) -> None:
+        self._m, self._room = m, room
 
+    def admit(self, inputs: Tensor, positions: Tensor) -> Tensor:
+        """Return the positions that may go, in the order given."""
+        if self._room is None:
+            return positions
+        groups = inputs // self._m
+        # rank of each input among those of its group, in the order given
+        same = groups[:, None] == groups[None, :]
+        rank = torch.tril(same, diagonal=-1).sum(dim=1)
+        return positions[rank < self._room[groups]]
 
-def _refit(reference: Tensor, H: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the group-OBS solution on ``mask`` and the diagonals of the rows' H_SS^-1.
-
-    Parameters
-    ----------
-    reference : (rows, d_in), W0 H
-    """
-    weight = torch.zeros_like(reference)
-    inverse_diagonal = torch.ones_like(reference)
-    for rows, support, valid in support_batches(mask, _REFIT_BYTES):
-        H_SS = gather_square(H, support, valid)
-        H_SS_inv = torch.cholesky_inverse(cholesky(H_SS))
-        target = torch.where(valid, reference[rows[:, None], support], 0.0)
-        solution = (H_SS_inv @ target[..., None])[..., 0]
-        row_index = rows[:, None].expand_as(support)[valid]
-        weight[row_index, support[valid]] = solution[valid]
-        inverse_diagonal[row_index, support[valid]] = H_SS_inv.diagonal(dim1=-2, dim2=-1)[valid]
-    return weight, inverse_diagonal
+    def take(self, inputs: Tensor) -> None:
+        """Note that the inputs are gone."""
+        if self._room is not None:
+            gone = torch.bincount(inputs // self._m, minlength=len(self._room))
+            self._room = self._room - gone
 
 
-def support_batches(mask: Tensor, max_bytes: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return rows grouped by the size of their support, as padded index arrays.
-
-    Returns
-    -------
-    list of (rows (b,), support (b, k) column indices, valid (b, k) bool); rows with an empty
-    support are left out; b k^2 float64 take at most ``max_bytes``, or b is 1
-    """
-    sizes = mask.sum(dim=1)
-    order = torch.argsort(sizes, stable=True)
-    order = order[sizes[order] > 0]
-    batches, begin = [], 0
-    while begin < len(order):
-        end = begin + 1
-        while end < len(order) and (end + 1 - begin) * _square_bytes(sizes[order[end]]) < max_bytes:
-            end += 1
-        rows = order[begin:end]
-        k = int(sizes[rows[-1]])
-        # a stable descending sort of the mask lists the kept columns first, in order
-        support = torch.argsort(mask[rows].to(torch.int8), dim=1, descending=True, stable=True)
-        valid = torch.arange(k)[None, :] < sizes[rows][:, None]
-        batches.append((rows, support[:, :k], valid))
-        begin = end
-    return batches
-
-
-def _square_bytes(size: Tensor) -> int:
-    return 8 * int(size) ** 2
-
-
-def gather_square(H: Tensor, support: Tensor, valid: Tensor) -> Tensor:
-    """Return H[S, S] of each row, (b, k, k), identity where a support is padded."""
-    square = H[support[:, :, None], support[:, None, :]]
-    square = square * (valid[:, :, None] & valid[:, None, :])
-    padding = torch.diag_embed((~valid).to(H.dtype))
-    return square + padding
+def _room(pattern: str, candidates: Tensor) -> _Room:
+    if pattern == UNSTRUCTURED:
+        return _Room(1, None)
+    n, m = parse(pattern)
+    inputs = torch.nonzero(candidates)[:, 0]
+    size = torch.bincount(inputs // m, minlength=-(-len(candidates) // m))
+    return _Room(m, (size - n).clamp(min=0))

@@ -1,4 +1,4 @@
-"""The scale of a quantization grid, chosen by its loss, in steps an integer threshold can absorb.
+"""The scale of a quantization grid, in steps that an integer threshold can absorb.
 
 LIF dynamics are linear below threshold: weights and threshold may be scaled together. A grid of
 step 2^k on the chip stands for the step ``2^k * vth / vth'`` in the weights' own unit once the
@@ -7,16 +7,33 @@ threshold mantissa becomes the integer vth'. Choosing vth' chooses the scale, wi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compress.gptq import GptqQuantizer, Grid, Quantized
+from pipeline.compress.gptq import Grid, Quantized, Quantizer
 from pipeline.errors import CompressionError
 
 _N_CANDIDATES = 24
+_STRIDE = 4  # first every fourth candidate, then those around the best
 _SMALLEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a scale is chosen.
+
+    Attributes
+    ----------
+    rule : maximum (the finest grid that clips nothing), error (least squared rounding error) or
+        hessian (least loss of the quantizer, that is error weighted by H)
+    is_power_of_two : whether only scales by powers of two are tried; free otherwise
+    """
+
+    rule: str = "hessian"
+    is_power_of_two: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,14 +53,15 @@ class ScaledGrid:
 
 
 def search_scale(
-    quantizer: GptqQuantizer,
+    quantizer: Quantizer,
     weight: NDArray[np.float64],
     vth_mant: int,
     codes: tuple[int, int],
     full_scale_step_exp: int,
     max_vth_mant: int,
+    scaling: Scaling = Scaling(),
 ) -> ScaledGrid:
-    """Return the grid of least loss among scales from one that clips nothing down to a fifth of it.
+    """Return the best grid by the rule among scales from one that clips nothing to a fifth of it.
 
     Parameters
     ----------
@@ -56,7 +74,7 @@ def search_scale(
     Raises
     ------
     CompressionError
-        If no weight has a sign the codes can hold.
+        If no weight has a sign the codes can hold, or all weights round to zero.
     """
     low, high = codes
     widest = max(
@@ -69,15 +87,53 @@ def search_scale(
     step_exp = full_scale_step_exp
     while step_exp > 1 and 2**step_exp * vth_mant / (widest * _SMALLEST_FRACTION) > max_vth_mant:
         step_exp -= 1
-    ideal = 2**step_exp * vth_mant / (widest * np.geomspace(1.0, _SMALLEST_FRACTION, _N_CANDIDATES))
-    thresholds = np.unique(np.clip(np.rint(ideal), 1, max_vth_mant).astype(int))
-    trials = []
-    for threshold in thresholds:
-        grid = Grid(2**step_exp * vth_mant / float(threshold), low, high)
-        trials.append(ScaledGrid(grid, int(threshold), step_exp, quantizer.quantize(grid)))
-    usable = [trial for trial in trials if trial.quantized.codes.any()]
+    thresholds = _thresholds(2**step_exp * vth_mant / widest, vth_mant, max_vth_mant, scaling)
+    grids = [Grid(2**step_exp * vth_mant / float(t), low, high) for t in thresholds]
+    if scaling.rule == "error":
+        best = int(np.argmin([_rounding_error(weight, grid) for grid in grids]))
+        grids, thresholds = grids[best : best + 1], thresholds[best : best + 1]
+    trials: dict[int, ScaledGrid] = {}
+
+    def attempt(chosen: Iterable[int]) -> None:
+        for i in set(chosen) - set(trials):
+            quantized = quantizer.quantize(grids[i])
+            trials[i] = ScaledGrid(grids[i], thresholds[i], step_exp, quantized)
+
+    attempt(range(0, len(grids), _STRIDE))
+    best = min(trials, key=lambda i: (trials[i].quantized.loss, i))
+    attempt(range(max(0, best - _STRIDE + 1), min(len(grids), best + _STRIDE)))
+    usable = [trials[i] for i in sorted(trials) if trials[i].quantized.codes.any()]
     if not usable:
         raise CompressionError(
             "every weight rounds to zero (NetX cannot load an all-zero layer); raise the bits"
         )
     return min(usable, key=lambda trial: trial.quantized.loss)
+
+
+def _thresholds(
+    unclipped: float, vth_mant: int, max_vth_mant: int, scaling: Scaling
+) -> list[int]:
+    """Return the candidates, ascending.
+
+    Parameters
+    ----------
+    unclipped : threshold, not rounded, at which the widest weight just fits the grid
+    """
+    if scaling.is_power_of_two:
+        doubled = vth_mant * 2.0 ** np.arange(-12, 13)
+        usable = doubled[(doubled == np.rint(doubled)) & (doubled <= max_vth_mant)]
+        fits = usable[usable <= unclipped]
+        # the finest that clips nothing, and the two that clip some
+        start = len(fits) - 1 if len(fits) else 0
+        n = 1 if scaling.rule == "maximum" else 3
+        return [int(t) for t in usable[start : start + n]]
+    n = 1 if scaling.rule == "maximum" else _N_CANDIDATES
+    # the threshold is rounded down: the grid gets wider, and still nothing is clipped
+    first = max(1.0, np.floor(unclipped))
+    ideal = first / np.geomspace(1.0, _SMALLEST_FRACTION, _N_CANDIDATES)[:n]
+    return sorted({int(t) for t in np.clip(np.rint(ideal), 1, max_vth_mant)})
+
+
+def _rounding_error(weight: NDArray[np.float64], grid: Grid) -> float:
+    codes = np.clip(np.rint(weight / grid.step), grid.low, grid.high)
+    return float(np.square(codes * grid.step - weight).sum())

@@ -71,16 +71,23 @@ def build_document(context: Context) -> Section:
 
 
 def _model(context: Context) -> Section:
-    description, network = context.model.description, context.value("quantize").network
+    description, integers = context.model.description, context.value("quantize")
+    sizes = {
+        f"{what}{suffix}": n
+        for suffix, network in (("_dense", integers.full), ("", integers.network))
+        for what, n in (
+            ("n_neurons", sum(layer.n_neurons for layer in network.layers)),
+            ("n_weights", sum(synapse.weight.size for synapse in network.synapses)),
+        )
+    }
     return {
         "name": context.model.name,
         "description": description.description,
         "input_shape": list(description.input_shape),
         "n_steps": description.n_steps,
         "data_kind": description.data.kind,
-        "n_layers": len(network.layers),
-        "n_neurons": sum(layer.n_neurons for layer in network.layers),
-        "n_weights": sum(synapse.weight.size for synapse in network.synapses),
+        "n_layers": len(integers.network.layers),
+        **sizes,
     }
 
 
@@ -136,7 +143,7 @@ def _calibration(context: Context) -> Section:
     calibration = context.value("calibrate")
     return {
         "n_samples": calibration.n_samples,
-        "data_origin": calibration.origin,
+        "data_origin": calibration.origin, "curvature": calibration.objective,
         "advice": list(calibration.advice),
         "synapses": [
             {
@@ -144,7 +151,8 @@ def _calibration(context: Context) -> Section:
                 "n_inputs": curvature.is_dead.size,
                 "n_inputs_dead": int(curvature.is_dead.sum()),
                 "inputs_dead_frac": float(curvature.is_dead.mean()),
-                "n_rows": curvature.n_rows,
+                "n_rows": curvature.n_rows, "rank": curvature.rank,
+                "condition_damped": curvature.condition,
                 "input_rate_per_step": float(curvature.input_rate),
             }
             for name, curvature in calibration.curvatures.items()
@@ -183,7 +191,8 @@ def _neurobench(document: Section) -> Section:
     """
     layers, totals = document["layers"], document["energy"]["totals"]
     n_activations = document["model"]["n_neurons"] * document["energy"]["n_steps"]
-    n_weights = document["model"]["n_weights"]
+    # of the weights as trained: those of neurons that were removed count as zeros
+    n_weights = document["model"]["n_weights_dense"]
     return {
         "classification_accuracy_frac": document["accuracy"]["test"]["compressed_frac"],
         # the synapse memory of all cores, encoding included
@@ -204,9 +213,10 @@ def _verdict(document: Section) -> Section:
     backends = list(dict.fromkeys(
         row[which] for row in rows for which in ("first_backend", "second_backend")))
     compared = [row for row in rows if row["second_backend"] == rows[0]["second_backend"]]
-    n_weights = document["model"]["n_weights"]
+    n_weights = document["model"]["n_weights_dense"]
     n_zero_dense = sum(
-        round(layer["connection_sparsity_dense_frac"] * layer["n_weights"]) for layer in layers
+        round(layer["connection_sparsity_dense_frac"] * layer["n_weights_dense"])
+        for layer in layers
     )
     n_cores, limit = len(document["cores"]), document["target"]["capacities"]["cores_per_chip"]
     return {
@@ -218,6 +228,8 @@ def _verdict(document: Section) -> Section:
         "n_cores": n_cores,
         "n_cores_limit": limit["value"],
         "footprint_bytes": metrics["footprint_bytes"],
+        "n_neurons_dense": document["model"]["n_neurons_dense"],
+        "n_neurons": document["model"]["n_neurons"],
         "connection_sparsity_dense_frac": n_zero_dense / n_weights,
         "connection_sparsity_frac": metrics["connection_sparsity_frac"],
         "weight_bits": sorted({layer["weight_bits"] for layer in layers}),

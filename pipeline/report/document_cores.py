@@ -66,18 +66,25 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
     sums = {f"{event}_per_sample": fsum(c[f"{event}_per_sample"] for c in own) for event in EVENTS}
     n_activations = layer.n_neurons * context.value("energy").n_steps
     executed = sums["executed_synops_per_sample"]
+    n_nonzero = int(np.count_nonzero(synapse.weight))
     return {
         "name": layer.name,
         "synapse": synapse.name,
         "source": synapse.source,
         "kind": synapse.kind,
+        "weight_shape_dense": list(dense.synapses[0].weight.shape),
         "weight_shape": list(synapse.weight.shape),
+        "n_neurons_dense": dense.n_neurons,
         "n_neurons": layer.n_neurons,
+        "n_weights_dense": dense.synapses[0].weight.size,
         "n_weights": synapse.weight.size,
-        "n_weights_kept": part.level.n_keep,
-        "n_weights_nonzero": int(np.count_nonzero(synapse.weight)),
+        "n_weights_kept": part.n_kept,
+        "mask_by": part.algorithm,
+        "loss_over_greedy_obs": part.relative_loss,
+        "n_weights_nonzero": n_nonzero,
         "connection_sparsity_dense_frac": dense.synapses[0].sparsity,
-        "connection_sparsity_frac": synapse.sparsity,
+        # of the weights as trained, or a layer that shrank would seem less sparse than it is
+        "connection_sparsity_frac": 1 - n_nonzero / dense.synapses[0].weight.size,
         "weight_bits_dense": dense.synapses[0].weight_bits,
         "weight_bits_asked": part.level.bits,
         "weight_bits": synapse.weight_bits,
@@ -90,7 +97,7 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         "quantization_loss_predicted_per_sample": float(part.quantization_loss),
         "n_weights_clipped": part.n_out_of_grid,
         "n_weights_rounded_to_zero": part.n_rounded_to_zero,
-        "firing_rate_dense_per_step": float(calibration.rates[layer.name]),
+        "firing_rate_dense_per_step": float(np.mean(calibration.rates[layer.name])),
         "firing_rate_per_step": sums["spikes_per_sample"] / n_activations,
         "n_cores": len(own),
         "n_cores_decided_by": context.value("place").binding[layer.name],

@@ -15,8 +15,9 @@ def weights(document: Row) -> Table:
     """Return weights, bits and thresholds before and after, per layer."""
     return build("Layers before (dense, as trained) and after compression", document["layers"], [
         column("layer", "name"), column("kind", "kind"),
-        ("weight shape", lambda r: " × ".join(str(n) for n in r["weight_shape"]), str),
-        column("weights", "n_weights"),
+        ("shape before", lambda r: _shape(r["weight_shape_dense"]), str),
+        ("shape after", lambda r: _shape(r["weight_shape"]), str),
+        column("weights before", "n_weights_dense"),
         column("kept", "n_weights_kept"), column("nonzero", "n_weights_nonzero"),
         column("zeros before", "connection_sparsity_dense_frac", percent),
         column("zeros after", "connection_sparsity_frac", percent),
@@ -34,7 +35,9 @@ def quantization(document: Row) -> Table:
         column("weights scaled by", "weight_scale", significant),
         column("clipped", "n_weights_clipped"),
         column("rounded to zero", "n_weights_rounded_to_zero"),
-        column("pruning loss", "pruning_loss_predicted_per_sample", significant),
+        column("mask by", "mask_by"),
+        column("loss over greedy OBS, sampled rows", "loss_over_greedy_obs", significant),
+        column("pruning loss, by importance", "pruning_loss_predicted_per_sample", significant),
         column("quantization loss", "quantization_loss_predicted_per_sample", significant),
     ])
 
@@ -42,7 +45,8 @@ def quantization(document: Row) -> Table:
 def activity(document: Row) -> Table:
     """Return rates, synops and cores, per layer."""
     return build("Activity and cores", document["layers"], [
-        column("layer", "name"), column("neurons", "n_neurons"),
+        column("layer", "name"), column("neurons before", "n_neurons_dense"),
+        column("neurons after", "n_neurons"),
         column("rate before, calibration", "firing_rate_dense_per_step", significant),
         column("rate after, test", "firing_rate_per_step", significant),
         column("effective synops", "effective_synops_per_sample"),
@@ -163,6 +167,7 @@ def calibration(document: Row) -> Table:
         column("synapses", "name"), column("inputs", "n_inputs"),
         column("never spiked", "n_inputs_dead"),
         column("share", "inputs_dead_frac", percent), column("rows", "n_rows"),
+        column("rank", "rank"), column("condition, damped", "condition_damped", significant),
         column("spikes per input and step", "input_rate_per_step", significant),
     ])
 
@@ -191,6 +196,10 @@ def artifacts(document: Row) -> Table:
     return build("Products", document["artifacts"]["files"], [
         column("file", "name"), column("bytes", "n_bytes"), column("SHA-256", "sha256"),
     ])
+
+
+def _shape(shape: list[int]) -> str:
+    return " × ".join(str(n) for n in shape)
 
 
 def _words(name: str) -> str:

@@ -1,0 +1,78 @@
+r"""How much an error of each neuron's potential matters to the network's output.
+
+In: the dense integer network and its firing rates. Out: one factor per channel of every layer.
+SBC weighs the potential errors of all rows of a layer alike; but an error of a neuron that nearly
+never spikes, or that few listen to, is worth less. To first order an error of mean square ``e``
+changes the spikes of neuron r with energy rate_r e / theta^2, and each changed spike moves the
+potential of neuron o behind it by W_or k(t), k the kernel of its two filters. Carried back from the
+output::
+
+    S_r = rate_r / theta^2 * sum over o, t of S_o (W_or k(t))^2,    S = rate / theta^2 at the output
+
+The factor makes the losses of rows, and of layers, comparable: they are all errors of the output.
+This is ours, not the paper's; what it brings is in ``make bench-sbc``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.network import CubaNeuron, Layer, Network, Synapse
+
+_KERNEL_STEPS = 4096
+_LEAST_RATE_FRAC = 0.01  # of the layer's mean: a neuron silent in calibration may still spike
+
+
+def output_importance(
+    network: Network, rates: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the importance of each channel of each layer, (channels,) float64, positive.
+
+    Parameters
+    ----------
+    rates : spikes per step of each channel, by layer name
+    """
+    importance: dict[str, NDArray[np.float64]] = {}
+    for layer in reversed(network.layers):
+        received = np.zeros(layer.n_channels)
+        consumers = [s for s in network.synapses if s.source == layer.name]
+        for synapse in consumers:
+            target = network.layer_of(synapse.name)
+            received += _kernel_energy(target.neuron) * _carried_back(
+                layer, synapse, importance[target.name])
+        if not consumers:
+            received[:] = 1.0
+        rate = np.maximum(rates[layer.name], _LEAST_RATE_FRAC * rates[layer.name].mean() + 1e-12)
+        # a neuron without consumers would get zero: nothing may be free
+        received = np.maximum(received, 1e-6 * received.mean() + 1e-300)
+        importance[layer.name] = rate / layer.neuron.vth_mant**2 * received
+    return importance
+
+
+def _carried_back(
+    layer: Layer, synapse: Synapse, importance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the sum over targets of importance times squared weight, per channel of the source."""
+    square = np.square(synapse.weight.astype(np.float64))
+    if synapse.geometry is None:
+        by_input = importance @ square.reshape(len(importance), -1)
+        return np.asarray(by_input.reshape(layer.n_channels, -1).mean(axis=1))
+    groups = synapse.geometry.groups
+    by_group = (importance[:, None] * square.sum(axis=(2, 3))).reshape(
+        groups, len(importance) // groups, -1).sum(axis=1)
+    # each weight of a kernel meets a source neuron once in stride_y stride_x positions
+    return np.asarray(by_group.reshape(-1) / float(np.prod(synapse.geometry.stride)))
+
+
+def _kernel_energy(neuron: CubaNeuron) -> float:
+    """Return the sum of the squared response of the potential to one spike."""
+    keep_u, keep_v = 1 - neuron.current_decay / 4096, 1 - neuron.voltage_decay / 4096
+    u, v, energy = 1.0, 0.0, 0.0
+    for _ in range(_KERNEL_STEPS):
+        v = keep_v * v + u
+        u *= keep_u
+        energy += v * v
+    return energy

@@ -1,0 +1,322 @@
+"""Matched thresholds bring layers nearer to the dense network, and leave the dense one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from pipeline import match_rates as module
+from pipeline.distance import van_rossum_distance
+from pipeline.emulate import channel_rates, emulate
+from pipeline.errors import DataError
+from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
+from pipeline.match_rates import match_layer, match_rates
+from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.quantize import LedgerEntry
+
+Case = tuple[Network, Network, NDArray[np.uint8]]
+NEURON = CubaNeuron(current_decay=1024, voltage_decay=400, vth_mant=150)
+
+
+@pytest.fixture(params=["dense", "conv"])
+def case(
+    request: pytest.FixtureRequest, dense_chain: Any, conv_chain: Any, random_spikes: Any
+) -> Case:
+    """Return a network, the same with weights missing, and spikes."""
+    build: Callable[..., Network] = dense_chain if request.param == "dense" else conv_chain
+    network = build(neuron=NEURON, n_steps=30)
+    spikes = random_spikes(network, n_samples=20, rate=0.3)
+    rng = np.random.default_rng(1)
+    layers = []
+    for layer in network.layers:
+        (synapse,) = layer.synapses
+        weight = synapse.weight * (rng.random(synapse.weight.shape) < 0.9)
+        pruned = replace(synapse, weight=weight.astype(np.int32))
+        layers.append(replace(layer, synapses=(pruned,)))
+    return network, network.with_layers(tuple(layers)), spikes
+
+
+def rates_of(network: Network, spikes: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    trace = emulate(network, spikes)
+    return {layer.name: channel_rates(trace.spikes[layer.name]) for layer in network.layers}
+
+
+def with_start(matched: Network, index: int, neuron: CubaNeuron) -> Network:
+    """Return the matched network with one layer's neurons as they were before."""
+    layers = list(matched.layers)
+    layers[index] = replace(layers[index], neuron=neuron)
+    return matched.with_layers(tuple(layers))
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_no_layers_rate_error_grows(case: Case) -> None:
+    dense, pruned, spikes = case
+    wanted = rates_of(dense, spikes)
+    matched, ledger = match_rates(pruned, spikes, wanted)
+    before, after = rates_of(pruned, spikes), rates_of(matched, spikes)
+    for index, layer in enumerate(pruned.layers):
+        goal = wanted[layer.name].mean()
+        error = abs(after[layer.name].mean() - goal)
+        assert error <= abs(before[layer.name].mean() - goal)
+        # with the same, matched input
+        unmatched = rates_of(with_start(matched, index, layer.neuron), spikes)[layer.name]
+        assert error <= abs(unmatched.mean() - goal)
+        assert error < 0.01
+        after_vth = matched.layers[index].neuron.vth_mant
+        changed = LedgerEntry(
+            layer.name,
+            f"threshold {layer.neuron.vth_mant} -> {after_vth} to match the dense firing rate",
+            1, 1,
+        )
+        assert (changed in ledger) == (after_vth != layer.neuron.vth_mant)
+    assert ledger
+    assert all(layer.neuron.channel_vth_mant is None for layer in matched.layers)
+
+
+def test_the_threshold_found_is_the_best_of_all_in_reach(dense_chain: Any) -> None:
+    # a neuron's rate falls strictly with its threshold when its input is constant
+    synapse = Synapse("fc", INPUT, np.array([[20]], dtype=np.int32))
+    layer = Layer("fc", (synapse,), CubaNeuron(4096, 0, 300), (1,))
+    network = Network("ramp", (1,), 400, (layer,))
+    spikes = np.ones((1, 1, 400), dtype=np.uint8)
+
+    def rate(vth_mant: int) -> float:
+        other = replace(layer, neuron=replace(layer.neuron, vth_mant=vth_mant))
+        return float(rates_of(network.with_layers((other,)), spikes)["fc"][0])
+
+    for wanted in (0.05, 0.06, 0.08):
+        matched, _ = match_rates(network, spikes, {"fc": np.array([wanted])})
+        error = abs(rate(matched.layers[0].neuron.vth_mant) - wanted)
+        assert error == min(abs(rate(vth) - wanted) for vth in range(200, 452))
+
+
+def test_matching_per_channel_reduces_the_summed_rate_error_of_channels(case: Case) -> None:
+    dense, pruned, spikes = case
+    wanted = rates_of(dense, spikes)
+    per_channel, ledger = match_rates(pruned, spikes, wanted, per="channel")
+    per_layer, _ = match_rates(pruned, spikes, wanted)
+
+    def error(network: Network, name: str) -> Any:
+        return np.abs(rates_of(network, spikes)[name] - wanted[name])
+
+    for index, layer in enumerate(pruned.layers):
+        assert error(per_channel, layer.name).sum() < 0.7 * error(per_layer, layer.name).sum()
+        assert error(per_channel, layer.name).sum() < 0.7 * error(pruned, layer.name).sum()
+        unmatched = with_start(per_channel, index, layer.neuron)
+        assert (error(per_channel, layer.name) <= error(unmatched, layer.name)).all()
+        neuron = per_channel.layers[index].neuron
+        assert neuron.vth_mant == layer.neuron.vth_mant  # the nominal one stays
+        assert neuron.channel_vth_mant is not None
+        n_changed = sum(vth != neuron.vth_mant for vth in neuron.channel_vth_mant)
+        assert ledger[index] == LedgerEntry(
+            layer.name, f"thresholds of {n_changed} channels matched to their dense rates",
+            n_changed, layer.n_channels,
+        )
+
+
+def test_channels_matched_together_get_what_each_would_get_alone(case: Case) -> None:
+    dense, pruned, spikes = case
+    wanted = rates_of(dense, spikes)
+    first = pruned.layers[0]
+    matched, _ = match_rates(pruned, spikes, wanted, per="channel")
+    thresholds = matched.layers[0].neuron.channel_vth_mant
+    assert thresholds is not None and len(set(thresholds)) > 1
+    for c, vth_mant in enumerate(thresholds):
+        synapse = replace(first.synapses[0], weight=first.synapses[0].weight[c : c + 1])
+        channel = replace(first, synapses=(synapse,), shape=(1, *first.shape[1:]))
+        alone, _ = match_rates(
+            replace(pruned, layers=(channel,)), spikes, {first.name: wanted[first.name][c : c + 1]}
+        )
+        assert alone.layers[0].neuron.vth_mant == vth_mant
+
+
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_a_network_that_is_already_dense_stays_as_it_is(case: Case, per: Any) -> None:
+    dense, _, spikes = case
+    matched, ledger = match_rates(dense, spikes, rates_of(dense, spikes), per)
+    assert ledger == ()
+    assert [layer.neuron for layer in matched.layers] == [layer.neuron for layer in dense.layers]
+
+
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_matching_again_never_moves_away(case: Case, per: Any) -> None:
+    dense, pruned, spikes = case
+    wanted = rates_of(dense, spikes)
+    once, _ = match_rates(pruned, spikes, wanted, per)
+    twice, _ = match_rates(once, spikes, wanted, per)
+    name = pruned.layers[0].name  # its input is the same both times
+    first, second = rates_of(once, spikes)[name], rates_of(twice, spikes)[name]
+    if per == "layer":
+        first, second = first.mean(keepdims=True), second.mean(keepdims=True)
+    goal = wanted[name] if per == "channel" else wanted[name].mean(keepdims=True)
+    assert (np.abs(second - goal) <= np.abs(first - goal)).all()
+
+
+@pytest.mark.parametrize("per", ["layer", "channel"])
+def test_layers_matched_one_by_one_give_the_matched_network(case: Case, per: Any) -> None:
+    dense, pruned, spikes = case
+    wanted = rates_of(dense, spikes)
+    whole, _ = match_rates(pruned, spikes, wanted, per)
+    expected = emulate(whole, spikes).spikes
+    outputs = {INPUT: spikes}
+    for layer, matched in zip(pruned.layers, whole.layers, strict=True):
+        as_it_is, _ = match_layer(dense, layer, outputs, None)
+        assert as_it_is.neuron == layer.neuron
+        # the dense network only tells the shapes
+        found, outputs[layer.name] = match_layer(dense, layer, outputs, wanted[layer.name], per)
+        assert found.neuron == matched.neuron
+        assert np.array_equal(outputs[layer.name], expected[layer.name])
+
+
+def test_thresholds_move_at_most_by_half_and_stay_exact(dense_chain: Any) -> None:
+    network = dense_chain(neuron=CubaNeuron(1024, 128, 4000))
+    spikes = np.ones((2, 12, 20), dtype=np.uint8)
+    silent = {layer.name: np.zeros(layer.shape) for layer in network.layers}
+    frantic = {layer.name: np.ones(layer.shape) for layer in network.layers}
+    for per in ("layer", "channel"):
+        for wanted in (silent, frantic):
+            matched, _ = match_rates(network, spikes, wanted, per)  # type: ignore[arg-type]
+            for layer in matched.layers:
+                neuron = layer.neuron
+                for vth in neuron.channel_vth_mant or (neuron.vth_mant,):
+                    assert 4000 / 1.5 - 1 <= vth <= MAX_EXACT_VTH_MANT
+
+
+@pytest.mark.parametrize(
+    ("per", "by"), [("layer", "rate"), ("channel", "rate"), ("layer", "distance")]
+)
+def test_memory_limit_changes_nothing(
+    case: Case, per: Any, by: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense, pruned, spikes = case
+    dense_spikes = emulate(dense, spikes).spikes
+    arguments = (pruned, spikes, rates_of(dense, spikes), per, by, dense_spikes)
+    whole = match_rates(*arguments)
+    largest = max(layer.n_neurons for layer in pruned.layers)
+    monkeypatch.setattr(module, "_ACC_BYTES", 4 * spikes.shape[-1] * largest * 3)
+    chunked = match_rates(*arguments)
+    assert whole[1] == chunked[1]
+    assert [a.neuron for a in whole[0].layers] == [b.neuron for b in chunked[0].layers]
+
+
+def test_a_layer_with_two_synapse_groups_is_matched(random_spikes: Any) -> None:
+    rng = np.random.default_rng(0)
+    first = Synapse("a", INPUT, 2 * rng.integers(0, 20, (6, 8)).astype(np.int32))
+    second = Synapse("b", "a", 2 * rng.integers(0, 20, (5, 6)).astype(np.int32))
+    skip = Synapse("b.skip", INPUT, 2 * rng.integers(0, 20, (5, 8)).astype(np.int32))
+    dense = Network("skip", (8,), 30, (
+        Layer("a", (first,), NEURON, (6,)), Layer("b", (second, skip), NEURON, (5,)),
+    ))
+    spikes = random_spikes(dense, n_samples=5)
+    slower = dense.with_layers(tuple(
+        replace(layer, neuron=replace(NEURON, vth_mant=180)) for layer in dense.layers
+    ))
+    matched, ledger = match_rates(slower, spikes, rates_of(dense, spikes))
+    assert len(ledger) == 2
+    for name, rates in rates_of(matched, spikes).items():
+        assert rates.mean() == pytest.approx(rates_of(dense, spikes)[name].mean(), abs=0.005)
+
+
+def test_spikes_of_another_shape_are_refused(dense_chain: Any) -> None:
+    network = dense_chain()
+    rates = {layer.name: np.zeros(layer.shape) for layer in network.layers}
+    with pytest.raises(DataError, match="takes"):
+        match_rates(network, np.zeros((2, 11, 20), dtype=np.uint8), rates)
+
+
+# ---------------------------------------------------------------- spike trains
+
+
+def test_no_layers_spike_train_distance_grows(case: Case) -> None:
+    dense, pruned, spikes = case
+    goal = emulate(dense, spikes).spikes
+    matched, ledger = match_rates(
+        pruned, spikes, rates_of(dense, spikes), by="distance", dense_spikes=goal
+    )
+
+    def distance(network: Network, layer: Layer) -> float:
+        found = emulate(network, spikes).spikes[layer.name]
+        decay = layer.neuron.voltage_decay
+        return float(van_rossum_distance(found, goal[layer.name], decay).sum())
+
+    for index, layer in enumerate(pruned.layers):
+        unmatched = with_start(matched, index, layer.neuron)
+        assert distance(matched, layer) <= distance(unmatched, layer)
+        vth, start = matched.layers[index].neuron.vth_mant, layer.neuron.vth_mant
+        assert start / 1.5 - 1 <= vth <= start * 1.5 + 1
+    assert ledger and all("come nearest to the dense spikes" in entry.what for entry in ledger)
+    # of the candidates it is the best: the first layer's input is the same for all
+    first = pruned.layers[0]
+    for vth_mant in np.rint(first.neuron.vth_mant * np.geomspace(1 / 1.5, 1.5, 13)).astype(int):
+        neuron = replace(first.neuron, vth_mant=int(vth_mant))
+        assert distance(matched, first) <= distance(with_start(matched, 0, neuron), first)
+
+
+def test_a_dense_network_is_nearest_to_its_own_spikes(case: Case) -> None:
+    dense, _, spikes = case
+    goal = emulate(dense, spikes).spikes
+    matched, ledger = match_rates(
+        dense, spikes, rates_of(dense, spikes), by="distance", dense_spikes=goal
+    )
+    assert ledger == () and matched.layers[0].neuron == dense.layers[0].neuron
+
+
+def test_distance_is_refused_per_channel_and_without_dense_spikes(case: Case) -> None:
+    dense, pruned, spikes = case
+    rates, goal = rates_of(dense, spikes), emulate(dense, spikes).spikes
+    with pytest.raises(ValueError, match="per layer"):
+        match_rates(pruned, spikes, rates, "channel", "distance", goal)
+    with pytest.raises(ValueError, match="dense_spikes"):
+        match_rates(pruned, spikes, rates, by="distance")
+
+
+def trains(*rows: str) -> NDArray[np.uint8]:
+    """Return one sample of spike trains, a row of digits each."""
+    return np.array([[[int(digit) for digit in row] for row in rows]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "decay", "expected"),
+    [
+        (["0100"], ["0000"], 2048, 1 + 1 / 4 + 1 / 16),
+        (["0100"], ["0010"], 2048, 1 + 1 / 4 + 1 / 16),  # 1, then 1/2 - 1, then half of that
+        (["0100"], ["0001"], 2048, 1 + 1 / 4 + 9 / 16),
+        (["1111"], ["0000"], 2048, 1 + (3 / 2) ** 2 + (7 / 4) ** 2 + (15 / 8) ** 2),
+        (["0110", "1000"], ["0011", "0001"], 4096, 4),  # no memory: differing spikes
+        (["1000"], ["0001"], 0, 3),                     # no leak: 1, 1, 1, then even
+        (["1000"], ["0000"], 1024, 1 + (3 / 4) ** 2 + (3 / 4) ** 4 + (3 / 4) ** 6),
+        (["0100", "0010"], ["0000", "0000"], 2048, 1 + 1 / 4 + 1 / 16 + 1 + 1 / 4),
+    ],
+)
+def test_distance_equals_the_value_by_hand(
+    a: list[str], b: list[str], decay: int, expected: float
+) -> None:
+    assert van_rossum_distance(trains(*a), trains(*b), decay).tolist() == [expected]
+    assert van_rossum_distance(trains(*b), trains(*a), decay).tolist() == [expected]
+
+
+@pytest.mark.parametrize("decay", [0, 128, 4096])
+def test_equal_trains_have_no_distance_and_each_sample_has_its_own(decay: int) -> None:
+    rng = np.random.default_rng(0)
+    a = (rng.random((4, 3, 5, 2, 40)) < 0.2).astype(np.uint8)
+    b = a.copy()
+    b[2] = rng.random(b[2].shape) < 0.2
+    distance = van_rossum_distance(a, b, decay)
+    assert distance.shape == (4,) and distance.dtype == np.float64
+    assert distance[[0, 1, 3]].tolist() == [0, 0, 0] and distance[2] > 0
+    filtered = [lfilter([1.0], [1.0, decay / 4096 - 1], x.astype(float), axis=-1) for x in (a, b)]
+    expected = ((filtered[0] - filtered[1]) ** 2).sum(axis=(1, 2, 3, 4))
+    assert distance == pytest.approx(expected)
+
+
+def test_trains_of_different_shapes_have_no_distance() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 1, 3\).*\(1, 1, 4\)"):
+        van_rossum_distance(trains("010"), trains("0100"), 128)
