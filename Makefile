@@ -4,13 +4,15 @@ MODEL  = nmnist_mlp
 TARGET = loihi1
 RECIPE =
 OUT    =
+SHORT  =
+WORKERS = 2
 PYTHON ?=
 TORCH  ?=
 UV     ?= uv
 
 STAMP = .venv/.stamp
 
-.PHONY: help setup doctor deploy train test test-fast lint bench lock clean distclean
+.PHONY: help setup doctor deploy train test test-fast lint bench bench-sbc lock clean distclean
 
 help: ## show this list (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +22,8 @@ help: ## show this list (the default)
 	  'TARGET=$(TARGET)' 'chip: a file of hardware_targets/' \
 	  'RECIPE=$(RECIPE)' 'what to prune and quantize, a YAML file (none: the defaults)' \
 	  'OUT=$(OUT)' 'folder of the products (none: one below netx_exports/)' \
+	  'SHORT=$(SHORT)' 'bench-sbc: 1 for a few cheap cells in a temporary folder' \
+	  'WORKERS=$(WORKERS)' 'bench-sbc: processes, each of one thread' \
 	  'PYTHON=$(PYTHON)' 'the Python 3.10 to set up with (none: searched for)' \
 	  'TORCH=$(TORCH)' 'cpu: leave out CUDA, 3.3 GB less; default: as locked (none: as before)'
 
@@ -49,6 +53,9 @@ bench: $(STAMP) ## run every benchmark in turn
 	@for file in $(sort $(wildcard benchmarks/bench_*.py)); do \
 	  echo "$$file"; .venv/bin/python "$$file" || exit 1; \
 	done
+
+bench-sbc: $(STAMP) ## measure SBC against its baselines (hours; run again to continue)
+	.venv/bin/python benchmarks/sbc --workers $(WORKERS) $(if $(SHORT),--short)
 
 # uv keeps the versions already in the lock; delete the file first to move all of them.
 lock: ## (maintainers, needs uv) write requirements.lock anew from pyproject.toml
