@@ -16,14 +16,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.distance import van_rossum_distance
 from pipeline.emulate import Accumulator, check_input, run_neurons
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
 from pipeline.network import INPUT, CubaNeuron, Layer, Network
 from pipeline.quantize import Ledger, LedgerEntry
 
 _WIDEST_CHANGE = 1.5
-_N_DISTANCE_TRIALS = 13  # odd: the threshold as it is stands in the middle
 _ACC_BYTES = 512 << 20
 
 
@@ -32,8 +30,6 @@ def match_rates(
     spikes: NDArray[np.uint8],
     dense_rates: dict[str, NDArray[np.float64]],
     per: Literal["layer", "channel"] = "layer",
-    by: Literal["rate", "distance"] = "rate",
-    dense_spikes: dict[str, NDArray[np.uint8]] | None = None,
 ) -> tuple[Network, Ledger]:
     """Return the network with thresholds that bring each layer back to its dense behavior.
 
@@ -41,31 +37,23 @@ def match_rates(
     ----------
     spikes : (n, *input_shape, t) uint8, the calibration split
     dense_rates : per layer (channels,): spikes per neuron and step of each channel of the dense
-        network, same spikes (:func:`~pipeline.emulate.channel_rates`); not read by distance
+        network, same spikes (:func:`~pipeline.emulate.channel_rates`)
     per : one threshold per layer, in place of any per channel, or one per channel
-    by : the rate nearest to the dense one, or the spikes nearest to the dense ones
-        (:func:`~pipeline.distance.van_rossum_distance`); the latter per layer only
-    dense_spikes : per layer (n, *shape, t), of the dense network, same spikes; for distance
 
     Raises
     ------
-    ValueError
-        If spikes are to be matched per channel, or without ``dense_spikes``.
     DataError
         If the spikes do not have the network's input shape.
     """
     check_input(network, spikes)
-    if by == "distance" and (per == "channel" or dense_spikes is None):
-        raise ValueError("matching by distance is per layer and needs dense_spikes")
     layers: list[Layer] = []
     ledger: list[LedgerEntry] = []
     outputs = {INPUT: spikes}
     for layer in network.layers:
-        goal = dense_spikes[layer.name] if dense_spikes is not None and by == "distance" else None
-        rates = dense_rates[layer.name] if goal is None else None
-        matched, outputs[layer.name] = match_layer(network, layer, outputs, rates, per, goal)
+        rates = dense_rates[layer.name]
+        matched, outputs[layer.name] = match_layer(network, layer, outputs, rates, per)
         layers.append(matched)
-        ledger += _entries(layer, matched.neuron, by)
+        ledger += _entries(layer, matched.neuron)
     return network.with_layers(tuple(layers)), tuple(ledger)
 
 
@@ -75,7 +63,6 @@ def match_layer(
     outputs: dict[str, NDArray[np.uint8]],
     dense_rates: NDArray[np.float64] | None,
     per: Literal["layer", "channel"] = "layer",
-    dense_spikes: NDArray[np.uint8] | None = None,
 ) -> tuple[Layer, NDArray[np.uint8]]:
     """Return one layer with matched thresholds, and its spikes (n, *shape, t).
 
@@ -84,13 +71,10 @@ def match_layer(
     network : tells the shapes; the weights are those of ``layer``
     outputs : spikes of the input and of, at least, every source of the layer
     dense_rates : (channels,), to match the rate; None to leave the thresholds as they are
-    dense_spikes : (n, *shape, t), to come nearest to these spikes instead
     """
     trials = _Trials(network, layer, outputs)
     neuron = layer.neuron
-    if dense_spikes is not None:
-        neuron = _match_spikes(layer, trials, dense_spikes)
-    elif dense_rates is not None:
+    if dense_rates is not None:
         match = _match_channels if per == "channel" else _match_mean
         neuron = match(layer, trials, dense_rates)
     return replace(layer, neuron=neuron), trials.output(neuron)
@@ -183,37 +167,17 @@ def _bisect(
         threshold = np.where(is_open, (low + high) // 2, threshold)
 
 
-def _match_spikes(layer: Layer, trials: _Trials, dense: NDArray[np.uint8]) -> CubaNeuron:
-    """Return the neuron nearest to the dense spikes; the distance may have several minima."""
-    start = layer.neuron.vth_mant
-    factors = np.geomspace(1 / _WIDEST_CHANGE, _WIDEST_CHANGE, _N_DISTANCE_TRIALS)
-    thresholds = np.unique(np.clip(np.rint(start * factors), 1, MAX_EXACT_VTH_MANT).astype(int))
-
-    def rank(neuron: CubaNeuron) -> tuple[float, int]:
-        distance = sum(
-            float(van_rossum_distance(spikes, dense[samples], neuron.voltage_decay).sum())
-            for samples, spikes in trials.run(neuron)
-        )
-        return distance, abs(neuron.vth_mant - start)
-
-    return min(
-        (replace(layer.neuron, vth_mant=vth, channel_vth_mant=None) for vth in thresholds.tolist()),
-        key=rank,
-    )
-
-
 def _per_channel(layer: Layer) -> NDArray[np.int64]:
     thresholds = layer.neuron.channel_vth_mant or (layer.neuron.vth_mant,) * layer.n_channels
     return np.array(thresholds, dtype=np.int64)
 
 
-def _entries(layer: Layer, neuron: CubaNeuron, by: str) -> list[LedgerEntry]:
+def _entries(layer: Layer, neuron: CubaNeuron) -> list[LedgerEntry]:
     before, after = layer.neuron, neuron
     if before == after:
         return []
     if after.channel_vth_mant is None:
-        aim = "match the dense firing rate" if by == "rate" else "come nearest to the dense spikes"
-        what = f"threshold {before.vth_mant} -> {after.vth_mant} to {aim}"
+        what = f"threshold {before.vth_mant} -> {after.vth_mant} to match the dense firing rate"
         return [LedgerEntry(layer.name, what, 1, 1)]
     n_changed = int(np.sum(_per_channel(layer) != np.array(after.channel_vth_mant)))
     what = f"thresholds of {n_changed} channels matched to their dense rates"

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from pipeline import match_rates as module
-from pipeline.distance import van_rossum_distance
 from pipeline.emulate import channel_rates, emulate
 from pipeline.errors import DataError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
@@ -191,14 +189,13 @@ def test_thresholds_move_at_most_by_half_and_stay_exact(dense_chain: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("per", "by"), [("layer", "rate"), ("channel", "rate"), ("layer", "distance")]
+    "per", ["layer", "channel"]
 )
 def test_memory_limit_changes_nothing(
-    case: Case, per: Any, by: Any, monkeypatch: pytest.MonkeyPatch
+    case: Case, per: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dense, pruned, spikes = case
-    dense_spikes = emulate(dense, spikes).spikes
-    arguments = (pruned, spikes, rates_of(dense, spikes), per, by, dense_spikes)
+    arguments = (pruned, spikes, rates_of(dense, spikes), per)
     whole = match_rates(*arguments)
     largest = max(layer.n_neurons for layer in pruned.layers)
     monkeypatch.setattr(module, "_ACC_BYTES", 4 * spikes.shape[-1] * largest * 3)
@@ -230,93 +227,3 @@ def test_spikes_of_another_shape_are_refused(dense_chain: Any) -> None:
     rates = {layer.name: np.zeros(layer.shape) for layer in network.layers}
     with pytest.raises(DataError, match="takes"):
         match_rates(network, np.zeros((2, 11, 20), dtype=np.uint8), rates)
-
-
-# ---------------------------------------------------------------- spike trains
-
-
-def test_no_layers_spike_train_distance_grows(case: Case) -> None:
-    dense, pruned, spikes = case
-    goal = emulate(dense, spikes).spikes
-    matched, ledger = match_rates(
-        pruned, spikes, rates_of(dense, spikes), by="distance", dense_spikes=goal
-    )
-
-    def distance(network: Network, layer: Layer) -> float:
-        found = emulate(network, spikes).spikes[layer.name]
-        decay = layer.neuron.voltage_decay
-        return float(van_rossum_distance(found, goal[layer.name], decay).sum())
-
-    for index, layer in enumerate(pruned.layers):
-        unmatched = with_start(matched, index, layer.neuron)
-        assert distance(matched, layer) <= distance(unmatched, layer)
-        vth, start = matched.layers[index].neuron.vth_mant, layer.neuron.vth_mant
-        assert start / 1.5 - 1 <= vth <= start * 1.5 + 1
-    assert ledger and all("come nearest to the dense spikes" in entry.what for entry in ledger)
-    # of the candidates it is the best: the first layer's input is the same for all
-    first = pruned.layers[0]
-    for vth_mant in np.rint(first.neuron.vth_mant * np.geomspace(1 / 1.5, 1.5, 13)).astype(int):
-        neuron = replace(first.neuron, vth_mant=int(vth_mant))
-        assert distance(matched, first) <= distance(with_start(matched, 0, neuron), first)
-
-
-def test_a_dense_network_is_nearest_to_its_own_spikes(case: Case) -> None:
-    dense, _, spikes = case
-    goal = emulate(dense, spikes).spikes
-    matched, ledger = match_rates(
-        dense, spikes, rates_of(dense, spikes), by="distance", dense_spikes=goal
-    )
-    assert ledger == () and matched.layers[0].neuron == dense.layers[0].neuron
-
-
-def test_distance_is_refused_per_channel_and_without_dense_spikes(case: Case) -> None:
-    dense, pruned, spikes = case
-    rates, goal = rates_of(dense, spikes), emulate(dense, spikes).spikes
-    with pytest.raises(ValueError, match="per layer"):
-        match_rates(pruned, spikes, rates, "channel", "distance", goal)
-    with pytest.raises(ValueError, match="dense_spikes"):
-        match_rates(pruned, spikes, rates, by="distance")
-
-
-def trains(*rows: str) -> NDArray[np.uint8]:
-    """Return one sample of spike trains, a row of digits each."""
-    return np.array([[[int(digit) for digit in row] for row in rows]], dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "decay", "expected"),
-    [
-        (["0100"], ["0000"], 2048, 1 + 1 / 4 + 1 / 16),
-        (["0100"], ["0010"], 2048, 1 + 1 / 4 + 1 / 16),  # 1, then 1/2 - 1, then half of that
-        (["0100"], ["0001"], 2048, 1 + 1 / 4 + 9 / 16),
-        (["1111"], ["0000"], 2048, 1 + (3 / 2) ** 2 + (7 / 4) ** 2 + (15 / 8) ** 2),
-        (["0110", "1000"], ["0011", "0001"], 4096, 4),  # no memory: differing spikes
-        (["1000"], ["0001"], 0, 3),                     # no leak: 1, 1, 1, then even
-        (["1000"], ["0000"], 1024, 1 + (3 / 4) ** 2 + (3 / 4) ** 4 + (3 / 4) ** 6),
-        (["0100", "0010"], ["0000", "0000"], 2048, 1 + 1 / 4 + 1 / 16 + 1 + 1 / 4),
-    ],
-)
-def test_distance_equals_the_value_by_hand(
-    a: list[str], b: list[str], decay: int, expected: float
-) -> None:
-    assert van_rossum_distance(trains(*a), trains(*b), decay).tolist() == [expected]
-    assert van_rossum_distance(trains(*b), trains(*a), decay).tolist() == [expected]
-
-
-@pytest.mark.parametrize("decay", [0, 128, 4096])
-def test_equal_trains_have_no_distance_and_each_sample_has_its_own(decay: int) -> None:
-    rng = np.random.default_rng(0)
-    a = (rng.random((4, 3, 5, 2, 40)) < 0.2).astype(np.uint8)
-    b = a.copy()
-    b[2] = rng.random(b[2].shape) < 0.2
-    distance = van_rossum_distance(a, b, decay)
-    assert distance.shape == (4,) and distance.dtype == np.float64
-    assert distance[[0, 1, 3]].tolist() == [0, 0, 0] and distance[2] > 0
-    filtered = [lfilter([1.0], [1.0, decay / 4096 - 1], x.astype(float), axis=-1) for x in (a, b)]
-    expected = ((filtered[0] - filtered[1]) ** 2).sum(axis=(1, 2, 3, 4))
-    assert distance == pytest.approx(expected)
-
-
-def test_trains_of_different_shapes_have_no_distance() -> None:
-    with pytest.raises(ValueError, match=r"\(1, 1, 3\).*\(1, 1, 4\)"):
-        van_rossum_distance(trains("010"), trains("0100"), 128)

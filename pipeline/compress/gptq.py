@@ -26,7 +26,6 @@ from torch import Tensor
 from pipeline.compress.linalg import (
     cholesky,
     gather_square,
-    inverse,
     on_device,
     support_batches,
 )
@@ -139,8 +138,15 @@ class GptqQuantizer:
 
 
 def _upper_factor(H: Tensor) -> Tensor:
-    """Return U with H^-1 = U^T U, (b, k, k)."""
-    return cholesky(inverse(H)).transpose(-1, -2).contiguous()
+    """Return U with H^-1 = U^T U, (b, k, k).
+
+    With rows and columns reversed, the lower factor of H is an upper one, R R^T = H, and U is its
+    inverse: one factorization instead of three, and H^-1 is never formed.
+    """
+    R = cholesky(H.flip(-1, -2)).flip(-1, -2)
+    identity = torch.eye(H.shape[-1], dtype=H.dtype, device=H.device).expand_as(H)
+    U: Tensor = torch.linalg.solve_triangular(R, identity, upper=True)
+    return U.contiguous()
 
 
 def _column_loop(weight: Tensor, U: Tensor, grid: Grid) -> tuple[Tensor, float, int]:
