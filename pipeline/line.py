@@ -25,7 +25,7 @@ from pipeline.artifact import (
     save_artifact,
     source_hash,
 )
-from pipeline.errors import OutputError
+from pipeline.errors import OutputError, RecipeError
 from pipeline.model_folder import ModelFolder
 from pipeline.recipe import Recipe
 from pipeline.stages import STAGES, Stage
@@ -75,8 +75,14 @@ class Line:
 
     def run(self, last: str = "report") -> None:
         """Bring every stage that ``last`` needs, and ``last`` itself, up to date."""
-        self._prepare_folders()
         wanted = _needed(last)
+        if "export" in wanted and self.recipe.compress.match_rates == "channel":
+            raise RecipeError(
+                "compress.match_rates: 'channel' ends before export: stock NetX reads one vThMant "
+                "per layer, thresholds per channel need a loader that gives Lava's LIF process an "
+                "array; deploy with 'layer', or run 'spikefit emulate' for the accuracy"
+            )
+        self._prepare_folders()
         for stage in STAGES:
             if stage.name in wanted:
                 self._bring_up_to_date(stage)

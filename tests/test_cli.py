@@ -148,6 +148,15 @@ def test_a_bad_recipe_names_the_key(tmp_path, capsys, change, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_thresholds_per_channel_are_refused_before_any_work(tmp_path, capsys):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"compress": {"match_rates": "channel"}}))
+    code = run("deploy", "--recipe", path, "--out", tmp_path / "out")
+    expect_error(code, tmp_path / "out", capsys, "compress.match_rates", "one vThMant per layer",
+                 "spikefit emulate")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n", "\x00\x01"])
 def test_a_recipe_that_is_not_a_mapping_is_refused(tmp_path, capsys, text):
     path = tmp_path / "recipe.yaml"
