@@ -82,6 +82,9 @@ METHODS: dict[str, dict[str, Sections]] = {
         for grid in ("maximum", "hessian")
     },
     "joint": {
+        # the refit fits weights to each other, which rounding one by one undoes: with and without
+        "magnitude, no refit, RTN +": _method(
+            "smp", **{**_MAGNITUDE, "refit": False, "rounding": "nearest", "match_rates": "layer"}),
         "magnitude, RTN +": _method(
             "smp", **{**_MAGNITUDE, "rounding": "nearest", "match_rates": "layer"}),
         "ExactOBS, GPTQ (H_OBC)": _OBC, "ExactOBS, GPTQ (H_OBC) +": _OBC_PLUS,
