@@ -55,10 +55,10 @@ def measure(d_in: int) -> dict[str, float | str]:
     weight, hessian = torch.from_numpy(W), torch.from_numpy(H)
     mask = torch.from_numpy(pruned.mask)
     n_rows = 8 if d_in <= 1024 else 2
-    blocks_s, excess = _greedy(weight, hessian, mask, n_rows, Greedy(BLOCK_FRAC))
+    blocks_s, excess = _greedy(weight, hessian, mask, n_rows, Greedy(BLOCK_FRAC).block(d_in))
     rank_one_s = float("nan")
     if d_in <= LARGEST_RANK_ONE:
-        rank_one_s, _ = _greedy(weight, hessian, mask, 1, Greedy())
+        rank_one_s, _ = _greedy(weight, hessian, mask, 1, 1)
     return {
         "d_in": d_in, "algorithm": pruned.algorithm, "seconds": elapsed, "peak_gb": peak_gb,
         "blocks_s": blocks_s, "rank_one_s": rank_one_s, "excess": excess, "n_rows": n_rows,
@@ -66,13 +66,13 @@ def measure(d_in: int) -> dict[str, float | str]:
 
 
 def _greedy(
-    W: torch.Tensor, H: torch.Tensor, mask: torch.Tensor, n_rows: int, greedy: Greedy
+    W: torch.Tensor, H: torch.Tensor, mask: torch.Tensor, n_rows: int, block: int
 ) -> tuple[float, float]:
     """Return seconds for all rows (scaled) and our loss over the greedy one, less 1."""
     rows = torch.linspace(0, len(W) - 1, n_rows).round().long()
     everything = torch.ones_like(mask[rows])
     begin = time.perf_counter()
-    reference = obs_rows(W[rows], H, everything, mask[rows].sum(dim=1), greedy)
+    reference = obs_rows(W[rows], H, everything, mask[rows].sum(dim=1), block)
     elapsed = (time.perf_counter() - begin) * len(W) / n_rows
     ours, theirs = (
         float(loss(refit(W[rows], H, m), W[rows], H).sum()) for m in (mask[rows], reference)

@@ -39,7 +39,7 @@ def uniform_counts(network: Network, sparsity: float, fixed: Mapping[str, float]
     """Return how many weights each synapse group keeps when all lose the same share."""
     return {
         s.name: max(1, round(s.weight.size * (1.0 - fixed.get(s.name, sparsity))))
-        for s in network.synapses
+        for s in network.compressible
     }
 
 
@@ -52,8 +52,8 @@ def lamps_counts(network: Network, sparsity: float, fixed: Mapping[str, float]) 
     fixed : sparsity of groups that do not take part, by name
     """
     counts = {}
-    free = [s for s in network.synapses if s.name not in fixed]
-    for synapse in network.synapses:
+    free = [s for s in network.compressible if s.name not in fixed]
+    for synapse in network.compressible:
         if synapse.name in fixed:
             counts[synapse.name] = max(1, round(synapse.weight.size * (1.0 - fixed[synapse.name])))
     if not free:

@@ -1,13 +1,12 @@
-"""The layer bank: every synapse group at every level once, and levels stitched into a network.
+"""The layer bank: every synapse group at every level once.
 
-In: the dense network, its calibration, a method. Out: compressed groups and, stitched, a float
-network whose weights lie on grids of the chip. A group's compression depends on the dense network
-alone, so that any configuration is put together without compressing again.
+In: the dense network, its calibration, a method. Out: compressed groups. What a group becomes
+depends on the dense network alone, so that :func:`pipeline.quantize.to_integers` puts together
+any configuration without compressing again.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from pipeline.compress_synapse import (
     quantizer_of,
 )
 from pipeline.importance import output_importance
-from pipeline.network import Layer, Network
+from pipeline.network import Network
 
 
 class LayerBank:
@@ -104,7 +103,7 @@ class LayerBank:
         layer = self._network.layer_of(name)
         with naming(name):
             return quantize_synapse(
-                self._network.synapse(name), layer.neuron.vth_mant, pruned, level,
+                self._network.synapse(name), layer.neuron.nominal_vth, pruned, level,
                 self._quantizer[1], self._method)
 
     def _path(self, name: str, level: Level) -> Path | None:
@@ -114,27 +113,13 @@ class LayerBank:
             synapse, importance = self._network.synapse(name), self.importance(name)
             self._keys[name] = content_hash(
                 _code_version(), name, synapse.weight.tobytes(),
-                self._network.layer_of(name).neuron.vth_mant,
+                self._network.layer_of(name).neuron.nominal_vth,
                 b"" if synapse.allowed is None else synapse.allowed.tobytes(),
                 self._calibration.curvatures[name].hessian.tobytes(), repr(self._method),
                 # these two depend on layers around the group
                 b"" if importance is None else importance.tobytes(),
                 channel_size(self._network, synapse))
         return self._folder / f"{content_hash(self._keys[name], repr(level))[:24]}.npz"
-
-
-def stitch(network: Network, compressed: dict[str, CompressedSynapse]) -> Network:
-    """Return the float network with every group at its compressed weights.
-
-    Weights stay in the unit of the dense thresholds; :mod:`pipeline.quantize` makes the integers.
-    """
-    layers = []
-    for layer in network.layers:
-        synapses = tuple(
-            replace(s, weight=compressed[s.name].weight, weight_bits=None) for s in layer.synapses
-        )
-        layers.append(Layer(layer.name, synapses, layer.neuron, layer.shape))
-    return network.with_layers(tuple(layers))
 
 
 @cache

@@ -21,6 +21,7 @@ from pipeline.compress.linalg import on_device
 from pipeline.emulate import emulate
 from pipeline.errors import CalibrationError
 from pipeline.network import Layer, Network, Synapse
+from pipeline.synaptic_input import source_spikes
 
 _CHUNK_BYTES = 256 << 20
 _SAMPLES_AT_ONCE = 64
@@ -97,7 +98,7 @@ def calibrate(
         If the device is absent.
     """
     where = on_device(device)
-    sums: dict[str, _Sum] = {s.name: _Sum() for s in network.synapses}
+    sums: dict[str, _Sum] = {s.name: _Sum() for s in network.compressible}
     n_spikes = {layer.name: np.zeros(layer.shape[0]) for layer in network.layers}
     for begin in range(0, len(spikes), _SAMPLES_AT_ONCE):
         on_progress(f"samples {begin + 1} to {min(begin + _SAMPLES_AT_ONCE, len(spikes))}")
@@ -106,8 +107,9 @@ def calibrate(
             output = trace.spikes[layer.name]
             n_spikes[layer.name] += np.moveaxis(output, 1, 0).reshape(layer.shape[0], -1).sum(1)
             for synapse in layer.synapses:
-                sums[synapse.name].add(
-                    layer, synapse, trace.spikes[synapse.source], objective, where)
+                if not synapse.is_fixed:
+                    source = source_spikes(network, trace.spikes, synapse.source)
+                    sums[synapse.name].add(layer, synapse, source, objective, where)
     n_steps = spikes.shape[-1]
     rates = {
         layer.name: n_spikes[layer.name]
@@ -115,7 +117,7 @@ def calibrate(
         for layer in network.layers
     }
     curvatures = {}
-    for synapse in network.synapses:
+    for synapse in network.compressible:
         on_progress(f"{synapse.name}: rank and condition")
         curvatures[synapse.name] = sums[synapse.name].curvature(synapse, damping_frac)
     advice = tuple(_advice(name, c, len(spikes)) for name, c in curvatures.items())

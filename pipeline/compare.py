@@ -21,7 +21,7 @@ class LayerDifference:
 
     Attributes
     ----------
-    n_spikes : spikes in the first trace
+    n_spikes : spikes in the first trace; of a read-out of voltages, those that are not 0
     n_differing : positions (sample, neuron, step) at which the traces differ
     first : (sample, step, neuron) of the earliest differing step, or None
     """
@@ -52,6 +52,8 @@ def compare_traces(
 ) -> Comparison:
     """Return where two traces differ, layer by layer in network order.
 
+    Spikes are compared; of a network read out by voltages, these in its last layer.
+
     Raises
     ------
     EquivalenceError
@@ -59,7 +61,8 @@ def compare_traces(
     """
     differences = []
     for layer in network.layers:
-        a, b = first.spikes[layer.name], second.spikes[layer.name]
+        is_voltage = network.readout.quantity == "voltage" and layer is network.layers[-1]
+        a, b = ((t.v if is_voltage else t.spikes)[layer.name] for t in (first, second))
         if a.shape != b.shape:
             raise EquivalenceError(
                 f"layer '{layer.name}': {first_backend} gives spikes of shape {a.shape}, "
@@ -71,7 +74,8 @@ def compare_traces(
             # the earliest step over all samples, because later ones may follow from it
             step, sample, neuron = np.argwhere(where.transpose(2, 0, 1))[0]
             position = (int(sample), int(step), int(neuron))
-        differences.append(LayerDifference(layer.name, int(a.sum()), int(where.sum()), position))
+        differences.append(LayerDifference(
+            layer.name, int(np.count_nonzero(a)), int(where.sum()), position))
     n_samples = len(next(iter(first.spikes.values())))
     return Comparison(first_backend, second_backend, n_samples, tuple(differences))
 

@@ -35,6 +35,7 @@ from pipeline.network import INPUT, Layer, Network, Synapse
 from pipeline.neuron_pruning import silence_neurons
 from pipeline.quantize import integer_layer
 from pipeline.recipe import Recipe
+from pipeline.synaptic_input import source_spikes
 
 # How strongly the asymmetric target is held to the dense weights, as a share of the mean diagonal.
 # Held weakly it learns the calibration samples (nmnist_cnn on validation: benchmarks/README.md).
@@ -107,10 +108,12 @@ def _sequential(
     outputs = {INPUT: spikes}
     compressed: dict[str, CompressedSynapse] = {}
     for layer in network.layers:
-        for synapse in layer.synapses:
+        for synapse in (s for s in layer.synapses if not s.is_fixed):
             on_progress(_doing(synapse, levels[synapse.name]))
             with naming(synapse.name):
-                ours, theirs = outputs[synapse.source], dense[synapse.source]
+                ours, theirs = (
+                    source_spikes(network, spikes_of, synapse.source)
+                    for spikes_of in (outputs, dense))
                 if np.array_equal(ours, theirs) or not ours.any():
                     # nothing before it has changed, or nothing is left to learn from
                     compressed[synapse.name] = bank.get(synapse.name, levels[synapse.name])
@@ -141,7 +144,7 @@ def _towards_dense(
     pruned = prune_synapse(
         network, synapse, weight, hessian, level.n_keep, method.pruning, importance)
     return quantize_synapse(
-        synapse, layer.neuron.vth_mant, pruned, level, quantizer_of(pruned, method), method)
+        synapse, layer.neuron.nominal_vth, pruned, level, quantizer_of(pruned, method), method)
 
 
 def _doing(synapse: Synapse, level: Level) -> str:

@@ -35,7 +35,8 @@ class Integers:
 
     Attributes
     ----------
-    network : what is deployed: shrunk, so that neurons which make no difference take no core
+    network : what is deployed: shrunk, so that neurons which make no difference take no core, and
+        without joins
     full : the same network in the shape of the user's module
     kept : for every layer, the channels of ``full`` that ``network`` has
     """
@@ -65,21 +66,36 @@ class Integers:
 
 @dataclass(frozen=True)
 class Exported:
-    """The size of the NetX file and the bits it declares per synapse group."""
+    """What was exported.
+
+    Attributes
+    ----------
+    n_bytes : size of the NetX file; 0 without one
+    weight_bits : of each synapse group
+    obstacle : why there is no NetX file; None if there is one
+    """
 
     n_bytes: int
     weight_bits: dict[str, int]
+    obstacle: str | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy of the dense and of the compressed network, (dense, compressed) per split."""
+    """How the compressed network behaves beside the dense one.
+
+    Attributes
+    ----------
+    validation, test : accuracy, (dense, compressed)
+    executed_losses : per layer, see :func:`pipeline.distance.executed_losses`
+    """
 
     validation: tuple[float, float]
     test: tuple[float, float]
     n_validation: int
     n_test: int
     origin: str
+    executed_losses: dict[str, float]
 
     @property
     def summary(self) -> str:

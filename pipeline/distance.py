@@ -1,13 +1,20 @@
 """How far two spike trains are apart, as a leaky membrane sees them.
 
-In: two arrays of spikes. Out: their squared van Rossum distance, per sample. The exponential
-filter is the voltage of a neuron with the given decay, without threshold and in real numbers.
+In: two arrays of spikes, or two networks. Out: their squared van Rossum distance, per sample or per
+layer. The exponential filter is the voltage of a neuron with the given decay, without threshold and
+in real numbers.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.emulate import emulate, run_neurons
+from pipeline.network import Network
+from pipeline.synaptic_input import Accumulator
+
+_SAMPLES_AT_ONCE = 16
 
 
 def van_rossum_distance(
@@ -48,3 +55,32 @@ def van_rossum_distance(
             v += step
             distances[n] += v @ v
     return distances
+
+
+def executed_losses(
+    network: Network, dense: Network, spikes: NDArray[np.uint8]
+) -> dict[str, float]:
+    """Return per layer how far its spikes are from the dense layer's, on the same input.
+
+    What a predicted loss predicts, executed: every layer receives what its dense twin receives, so
+    that it answers for itself.
+
+    Parameters
+    ----------
+    network : compressed, in the shape of ``dense``
+    spikes : (n, *input_shape, t) uint8
+
+    Returns
+    -------
+    By layer name, the mean over samples of :func:`van_rossum_distance` with the voltage decay of
+    the layer.
+    """
+    accumulators = {layer.name: Accumulator(network, layer) for layer in network.layers}
+    sums = dict.fromkeys(accumulators, 0.0)
+    for begin in range(0, len(spikes), _SAMPLES_AT_ONCE):
+        outputs = emulate(dense, spikes[begin : begin + _SAMPLES_AT_ONCE]).spikes
+        for layer in network.layers:
+            ours, _ = run_neurons(layer, accumulators[layer.name].run(outputs))
+            sums[layer.name] += float(van_rossum_distance(
+                ours, outputs[layer.name], layer.neuron.voltage_decay).sum())
+    return {name: total / len(spikes) for name, total in sums.items()}

@@ -130,7 +130,7 @@ def _count_synapses_and_messages(
 ) -> NDArray[np.int64]:
     """Fill in synops, messages and hops; return the messages from outside per sample."""
     from_outside = np.zeros(len(rates[INPUT]), dtype=np.int64)
-    sources = {synapse.name: synapse.source for synapse in network.synapses}
+    sources = {group.name: group.source for layer in network.layers for group in layer.groups}
     for core in placement.cores:
         for group in core.synapses:
             source = sources[group.synapse]

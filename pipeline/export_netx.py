@@ -100,12 +100,18 @@ def _entries(network: Network) -> list[dict[str, Any]]:
 
 def _dense(layer: Layer) -> dict[str, Any]:
     weight = layer.synapses[0].weight
+    delay = {} if layer.axonal_delay is None else {
+        "delay": np.array(layer.axonal_delay, dtype=np.float32)}
+    recurrent = {} if layer.recurrent is None else {
+        "weight_rec": layer.recurrent.weight.astype(np.float32)}
     return {
-        "type": _type("dense"),
+        "type": _type("dense" if layer.recurrent is None else "dense_rec"),
         "shape": np.array(layer.shape),
         "inFeatures": weight.shape[1],
         "outFeatures": weight.shape[0],
         "weight": weight.astype(np.float32),  # as SLAYER writes integers
+        **recurrent,
+        **delay,
         **_neuron(layer),
     }
 
@@ -131,7 +137,9 @@ def _conv(layer: Layer) -> dict[str, Any]:
 
 def _neuron(layer: Layer) -> dict[str, Any]:
     neuron = layer.neuron
+    bias = {} if neuron.bias is None else {"bias": np.array(neuron.bias, dtype=np.float32)}
     return {
+        **bias,
         "neuron/type": "CUBA",
         "neuron/iDecay": neuron.current_decay,
         "neuron/vDecay": neuron.voltage_decay,
@@ -149,26 +157,42 @@ def _plain(value: Any) -> Any:
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
-def _check_exportable(network: Network) -> None:
+def netx_obstacle(network: Network) -> str | None:
+    """Return why stock NetX cannot hold a network or would run it otherwise; None if it can.
+
+    What NetX does is in lava.lib.dl.netx.hdf5 of lava-dl 0.6.0 (facts: netx 2 and 3.2).
+    """
     previous = INPUT
+    for layer in network.layers:
+        where, delay, neuron = f"layer '{layer.name}': ", layer.axonal_delay, layer.neuron
+        if [synapse.source for synapse in layer.synapses] != [previous]:
+            return (f"{where}NetX files hold chains only; this layer has {len(layer.synapses)} "
+                    f"synapse groups, from {', '.join(s.source for s in layer.synapses)}")
+        if delay is not None and layer.synapses[0].kind == "conv":
+            return f"{where}NetX drops the delays of convolutions without a word"
+        if delay is not None and layer.recurrent is not None:
+            return f"{where}NetX cannot build a recurrent layer with delays"
+        if delay is not None and neuron.bias is not None:
+            return f"{where}NetX delays the input in place of the spikes, which differs with a bias"
+        if neuron.channel_current_decay is not None or neuron.channel_voltage_decay is not None:
+            return f"{where}has one decay per channel, Lava's LIF process holds one per layer"
+        if neuron.channel_vth_mant is not None:
+            return (
+                f"{where}has one threshold per channel ({layer.n_channels} of them) and stock NetX "
+                "reads one vThMant per layer; they would need a loader that gives Lava's LIF "
+                "process an array of thresholds: set 'compress.match_rates: layer' in the recipe")
+        previous = layer.name
+    return None
+
+
+def _check_exportable(network: Network) -> None:
+    obstacle = netx_obstacle(network)
+    if obstacle is not None:
+        raise ExportError(obstacle)
     low, high = MIXED_WEIGHT_RANGE
     for layer in network.layers:
-        if len(layer.synapses) != 1 or layer.synapses[0].source != previous:
-            raise ExportError(
-                f"layer '{layer.name}': NetX files hold chains only; this layer has "
-                f"{len(layer.synapses)} synapse groups, from "
-                f"{', '.join(s.source for s in layer.synapses)}"
-            )
-        if layer.neuron.channel_vth_mant is not None:
-            raise ExportError(
-                f"layer '{layer.name}': has one threshold per channel ({layer.n_channels} of them) "
-                "and stock NetX reads one vThMant per layer; they would need a loader that gives "
-                "Lava's LIF process an array of thresholds: set 'compress.match_rates: layer' in "
-                "the recipe"
-            )
-        (synapse,) = layer.synapses
-        weight = synapse.weight
-        in_range = synapse.is_integer and weight.min() >= low and weight.max() <= high
+        weight = np.concatenate([group.weight.ravel() for group in layer.groups])
+        in_range = network.is_integer and weight.min() >= low and weight.max() <= high
         if not in_range or (weight & 1).any():
             raise ExportError(
                 f"layer '{layer.name}': weights must be even integers in {low}..{high}, found "
@@ -179,10 +203,10 @@ def _check_exportable(network: Network) -> None:
                 f"layer '{layer.name}': all weights are zero, which NetX cannot load; lower the "
                 "sparsity or raise the bits"
             )
-        found = inferred_weight_bits(weight)
-        if found != synapse.weight_bits:
+        found, declared = inferred_weight_bits(weight), layer.synapses[0].weight_bits
+        # with recurrent weights NetX looks for bits that both can share
+        if layer.recurrent is None and found != declared:
             raise ExportError(
                 f"layer '{layer.name}': NetX would infer {found} weight bits, declared are "
-                f"{synapse.weight_bits}"
+                f"{declared}"
             )
-        previous = layer.name

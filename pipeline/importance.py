@@ -20,7 +20,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.network import CubaNeuron, Layer, Network, Synapse
+from pipeline.lower import without_joins
+from pipeline.network import Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 _KERNEL_STEPS = 4096
 _LEAST_RATE_FRAC = 0.01  # of the layer's mean: a neuron silent in calibration may still spike
@@ -36,6 +38,7 @@ def output_importance(
     rates : spikes per step of each channel, by layer name
     """
     importance: dict[str, NDArray[np.float64]] = {}
+    network = without_joins(network)
     for layer in reversed(network.layers):
         received = np.zeros(layer.n_channels)
         consumers = [s for s in network.synapses if s.source == layer.name]
@@ -48,7 +51,9 @@ def output_importance(
         rate = np.maximum(rates[layer.name], _LEAST_RATE_FRAC * rates[layer.name].mean() + 1e-12)
         # a neuron without consumers would get zero: nothing may be free
         received = np.maximum(received, 1e-6 * received.mean() + 1e-300)
-        importance[layer.name] = rate / layer.neuron.vth_mant**2 * received
+        # neurons read by their voltage have no rate and no threshold
+        gain = rate / layer.neuron.vth_mant**2 if layer.neuron.fires else np.ones(layer.n_channels)
+        importance[layer.name] = gain * received
     return importance
 
 

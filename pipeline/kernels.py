@@ -6,7 +6,7 @@ inlined from another file, an old version could be run.
 
 Each kernel works on a batch of samples and runs the samples in parallel. Accumulation visits only
 the inputs that spike. Buffers are the caller's; nothing is allocated inside a time loop.
-Arrays: spikes (n, in, t) uint8; accumulated input (n, t, out) int32.
+Arrays: spikes (n, in, t) uint8, 1 or the count of a join; accumulated input (n, t, out) int32.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def accumulate_dense(spikes, weight_by_input, acc):
     for n in prange(n_samples):
         for i in range(n_in):
             for t in range(n_steps):
-                if spikes[n, i, t]:
+                count = np.int32(spikes[n, i, t])
+                if count:
                     for o in range(n_out):
-                        acc[n, t, o] += weight_by_input[i, o]
+                        acc[n, t, o] += count * weight_by_input[i, o]
 
 
 @njit(cache=True, parallel=True, nogil=True)
@@ -59,37 +60,63 @@ def accumulate_sparse(spikes, indptr, index, value, acc):
         for i in range(n_in):
             begin, end = indptr[i], indptr[i + 1]
             for t in range(n_steps):
-                if spikes[n, i, t]:
+                count = np.int32(spikes[n, i, t])
+                if count:
                     for k in range(begin, end):
-                        acc[n, t, index[k]] += value[k]
+                        acc[n, t, index[k]] += count * value[k]
 
 
 @njit(cache=True, parallel=True, nogil=True)
-def run_cuba(acc, current_decay, voltage_decay, vth_mant, spikes, n_active):
-    """Integrate ``acc`` and write the spikes, one step later as SLAYER and Lava deliver them.
+def run_cuba(
+    acc, current_decay, voltage_decay, threshold, bias, delay, recurrent,
+    u, v, fired, spikes, tail, n_active, u_trace, v_trace,
+):
+    """Integrate ``acc`` and write the spikes, one step and their axonal delay later.
 
     Parameters
     ----------
     acc : (n, t, out) int32, sum of weights per step
-    vth_mant : (out,) int32, threshold mantissa of each neuron
-    spikes : (n, out, t) uint8, zeroed; receives 1 at t + 1 for a spike at t
-    n_active : (n, out) int32, zeroed; receives the steps at which a neuron had input or state
+    current_decay, voltage_decay : (out,) int32, 0..4096
+    threshold, bias : (out,) int32, in units of the voltage
+    delay : (out,) int64, axonal delay in steps
+    recurrent : (out, out) int32, a row per source, for spikes of the step before; (0, 0) for none
+    u, v : (n, out) int32, states before the first step; receive those after the last
+    fired : (n, out) uint8, 1 where a neuron fired in the step before; receives the last step's
+    spikes : (n, out, t) uint8; receives 1 at t + 1 + delay for a neuron that fires at t
+    tail : (n, out, 1 + largest delay) uint8, receives those that leave after the last step
+    n_active : (n, out) int32, receives the steps at which a neuron had input, bias or state
+    u_trace, v_trace : (n, out, t) int32, receive the states; (0, 0, 0) to record none
     """
     n_samples, n_steps, n_out = acc.shape
-    threshold = vth_mant << 6
+    is_recurrent, is_traced = len(recurrent) > 0, len(u_trace) > 0
     for n in prange(n_samples):
-        u = np.zeros(n_out, dtype=np.int32)
-        v = np.zeros(n_out, dtype=np.int32)
+        fed_back = np.zeros(n_out, dtype=np.int32)
         for t in range(n_steps):
+            if is_recurrent:
+                fed_back[:] = 0
+                for i in range(n_out):
+                    if fired[n, i]:
+                        for o in range(n_out):
+                            fed_back[o] += recurrent[i, o]
             for o in range(n_out):
-                if acc[n, t, o] != 0 or u[o] != 0 or v[o] != 0:
+                received = acc[n, t, o] + fed_back[o]
+                fired[n, o] = 0
+                if received != 0 or u[n, o] != 0 or v[n, o] != 0 or bias[o] != 0:
                     n_active[n, o] += 1
                     u_new = wrap_current(
-                        decay_toward_zero(u[o], current_decay) + (np.int64(acc[n, t, o]) << 6))
-                    v_new = saturate_voltage(decay_toward_zero(v[o], voltage_decay) + u_new)
+                        decay_toward_zero(u[n, o], current_decay[o]) + (np.int64(received) << 6))
+                    v_new = saturate_voltage(
+                        decay_toward_zero(v[n, o], voltage_decay[o]) + u_new + bias[o])
                     if v_new > threshold[o]:
                         v_new = 0
-                        if t + 1 < n_steps:
-                            spikes[n, o, t + 1] = 1
-                    u[o] = u_new
-                    v[o] = v_new
+                        fired[n, o] = 1
+                        leaves = t + 1 + delay[o]
+                        if leaves < n_steps:
+                            spikes[n, o, leaves] = 1
+                        else:
+                            tail[n, o, leaves - n_steps] = 1
+                    u[n, o] = u_new
+                    v[n, o] = v_new
+                if is_traced:
+                    u_trace[n, o, t] = u[n, o]
+                    v_trace[n, o, t] = v[n, o]

@@ -1,9 +1,9 @@
 """Lava's CPU backend, run in a subprocess with a time limit: the judge.
 
-In: a NetX file, its integer network and spikes. Out: the :class:`~pipeline.emulate.Trace` that Lava
-computes, and what the stock loader found in the file. Lava hangs on an exception in a process model
-and after some errors at start; the subprocess and everything it started is then ended, and the
-error shows what it wrote.
+In: an integer network, as a NetX file or to be wired by us, and spikes. Out: the
+:class:`~pipeline.emulate.Trace` that Lava computes, and what the stock loader found. Lava hangs on
+an exception in a process model and after some errors at start; the subprocess and everything it
+started is then ended, and the error shows what it wrote.
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.emulate import Trace, check_input
+from pipeline.artifact import save_artifact
+from pipeline.emulate import BiasFrom, Trace, check_input
 from pipeline.errors import ExportError, LavaError
-from pipeline.network import INPUT, Network
+from pipeline.fixedpoint import inferred_weight_bits
+from pipeline.lower import without_joins
+from pipeline.network import INPUT, Layer, Network
 
 _GRACE_S = 5.0
 _MAX_ATTEMPTS = 2
 _SHOWN_LINES = 15
+_GRADED_BITS = 24
 
 
 @dataclass(frozen=True)
@@ -48,16 +53,17 @@ class LavaRun:
 
 
 def run_lava(
-    net_file: Path, network: Network, spikes: NDArray[np.uint8], time_limit_s: float
+    net_file: Path | None, network: Network, spikes: NDArray[np.uint8], time_limit_s: float, *,
+    with_states: bool = False, bias_from: BiasFrom = "power_on",
 ) -> LavaRun:
-    """Return the spikes of every layer as Lava computes them from ``net_file``.
-
-    The first ``depth`` steps of a layer's output are not compared: they carry the tail of the
-    sample before, and are silent by construction in a network without bias; they are returned as 0.
+    """Return what every layer does as Lava computes it; all steps, each sample from rest.
 
     Parameters
     ----------
-    spikes : (n, *input_shape, t) uint8
+    net_file : read by the stock NetX loader; None wires the same processes from ``network``
+    spikes : (n, *input_shape, t) integers
+    with_states : whether currents and voltages are recorded
+    bias_from : when biases begin to act; stock Lava has them from ``power_on``
 
     Raises
     ------
@@ -68,39 +74,74 @@ def run_lava(
     """
     check_input(network, spikes)
     begin = time.perf_counter()
+    quantities = ("spikes", "u", "v") if with_states else ("spikes",)
     with tempfile.TemporaryDirectory(prefix="spikefit-lava-") as name:
         folder = Path(name)
-        job = {"net_file": str(net_file.resolve()), "n_steps": spikes.shape[-1]}
-        (folder / "job.json").write_text(json.dumps(job))
-        np.save(folder / "spikes.npy", _stream(network, spikes))
+        save_artifact(folder / "network.npz", without_joins(network), {})
+        (folder / "job.json").write_text(json.dumps({
+            "net_file": str(net_file.resolve()) if net_file else None,
+            "n_steps": spikes.shape[-1] + 1, "quantities": quantities,
+            "is_bias_early": bias_from == "power_on",
+            "n_message_bits": 0 if spikes.max() <= 1 and spikes.min() >= 0 else _GRADED_BITS,
+        }))
+        np.save(folder / "spikes.npy", _stream(network, spikes, is_stock=net_file is not None))
         n_attempts = _run_within_limit(folder, time_limit_s)
         loaded = json.loads((folder / "result.json").read_text())["layers"]
-        outputs = {INPUT: spikes}
-        for index, layer in enumerate(network.layers):
-            raw = np.fromfile(folder / f"layer{index}.u8", np.uint8)
-            outputs[layer.name] = _unstream(raw, layer.shape, len(spikes), index + 1)
-    bits = _check_loaded(network, loaded)
-    return LavaRun(Trace(outputs, {}), bits, time.perf_counter() - begin, n_attempts)
+        recorded = {
+            quantity: {
+                layer.name: _unstream(folder / f"layer{index}.{quantity}", quantity, layer,
+                                      len(spikes), is_stock=net_file is not None)
+                for index, layer in enumerate(network.layers)
+            } for quantity in quantities
+        }
+    bits = _check_loaded(network, loaded) if net_file else {}
+    trace = Trace({INPUT: spikes, **recorded["spikes"]}, {}, recorded.get("u", {}),
+                  recorded.get("v", {}))
+    return LavaRun(trace, bits, time.perf_counter() - begin, n_attempts)
 
 
-def _stream(network: Network, spikes: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Return all samples one after another, in the axis order of Lava's first layer."""
-    series = np.concatenate(list(spikes), axis=-1).astype(np.int32)
+def _stream(network: Network, spikes: NDArray[np.uint8], is_stock: bool) -> NDArray[np.int32]:
+    """Return all samples one after another, each followed by the step its last spikes need.
+
+    The stock loader's first layer takes Lava's axis order.
+    """
+    padded = np.pad(spikes, [(0, 0)] * (spikes.ndim - 1) + [(0, 1)])
+    series: NDArray[np.int32] = np.concatenate(list(padded), axis=-1).astype(np.int32)
+    if not is_stock:
+        return series
     if network.layers[0].synapses[0].kind == "conv":
-        return np.ascontiguousarray(series.transpose(2, 1, 0, 3))
-    flat: NDArray[np.int32] = series.reshape(-1, series.shape[-1])
-    return flat
+        series = np.ascontiguousarray(series.transpose(2, 1, 0, 3))
+    else:
+        series = series.reshape(-1, series.shape[-1])
+    return series
 
 
 def _unstream(
-    raw: NDArray[np.uint8], shape: tuple[int, ...], n_samples: int, depth: int
-) -> NDArray[np.uint8]:
-    """Return (n, *shape, t) from Lava's (steps, *reversed shape)."""
-    steps = raw.reshape(-1, *shape[::-1])
-    by_sample = steps.reshape(n_samples, -1, *shape[::-1])
-    spikes = np.ascontiguousarray(by_sample.transpose(0, *range(len(shape) + 1, 0, -1)))
-    spikes[..., :depth] = 0
-    return spikes
+    file: Path, quantity: str, layer: Layer, n_samples: int, is_stock: bool
+) -> NDArray[Any]:
+    """Return (n, *shape, t) from Lava's (steps, *reversed shape).
+
+    Neurons take the first step of the input in their second step; a spike is seen in the step it
+    is fired in, which is one later than the step that caused it, as everywhere here.
+    """
+    raw = np.fromfile(file, np.uint8 if quantity == "spikes" else np.int32)
+    steps = raw.reshape(n_samples, -1, *layer.shape[::-1])
+    by_sample = steps.transpose(0, *range(len(layer.shape) + 1, 0, -1))
+    if quantity != "spikes":
+        return np.ascontiguousarray(by_sample[..., 1:])
+    spikes = np.ascontiguousarray(by_sample[..., :-1])
+    # wired neurons fire without the delay that their targets add; stock ones receive it delayed
+    return spikes if is_stock or layer.axonal_delay is None else _delayed(spikes, layer)
+
+
+def _delayed(spikes: NDArray[np.uint8], layer: Layer) -> NDArray[np.uint8]:
+    assert layer.axonal_delay is not None
+    delayed = np.zeros_like(spikes)
+    n_steps = spikes.shape[-1]
+    for channel, delay in enumerate(layer.axonal_delay):
+        delayed[:, channel, ..., min(delay, n_steps) :] = \
+            spikes[:, channel, ..., : max(0, n_steps - delay)]
+    return delayed
 
 
 def _run_within_limit(folder: Path, time_limit_s: float) -> int:
@@ -182,7 +223,8 @@ def _check_loaded(
             "threshold mantissa": (layer.neuron.vth_mant, found["vth_mant"]),
         }
         if synapse.kind == "dense":
-            declared["weight bits"] = (synapse.weight_bits or 0, found["weight_bits"])
+            together = np.concatenate([group.weight.ravel() for group in layer.groups])
+            declared["weight bits"] = (inferred_weight_bits(together), found["weight_bits"])
         for what, (written, read) in declared.items():
             if written != read:
                 raise ExportError(

@@ -1,9 +1,9 @@
-"""The process that runs Lava: stock NetX network in, spike files out. Started by lava_backend.
+"""The process that runs Lava: a network and spikes in, files out. Started by lava_backend.
 
 ``python -m pipeline.lava_worker JOB`` reads ``JOB/job.json`` and ``JOB/spikes.npy``, builds the
-network with the stock loader, streams all samples through one build (facts: state resets exactly
-with ``reset_interval = T, reset_offset = 1``), and writes per layer a raw uint8 file
-``(steps, *shape)`` in Lava's axis order, then ``JOB/result.json``.
+network, with the stock loader from a NetX file or wired by us from ``JOB/network.npz``, streams
+all samples through one build (:mod:`pipeline.lava_models`), and writes per layer and quantity a raw
+file ``(steps, *shape)`` in Lava's axis order, then ``JOB/result.json``.
 """
 
 from __future__ import annotations
@@ -19,61 +19,95 @@ from lava.lib.dl.netx import hdf5
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc import io
-from lava.proc.io.sink import PyReceiveModelFixed
 
+from pipeline.artifact import load_artifact
+from pipeline.lava_models import MODELS
+from pipeline.lava_wiring import wire
+from pipeline.network import Layer, Network
 
-class FileReceiveModel(PyReceiveModelFixed):  # type: ignore[misc]
-    """Lava's own sink, except that each step goes to a file and not through ``Var.get``.
-
-    ``Var.get`` moves one element per message, 20 to 35 us each, which would take longer than the
-    simulation itself.
-    """
-
-    def __init__(self, proc_params: Any) -> None:
-        super().__init__(proc_params)
-        self._file = np.memmap(
-            proc_params["path"], np.uint8, "r+", shape=tuple(proc_params["file_shape"])
-        )
-
-    def run_spk(self) -> None:
-        """Write the spikes of this step."""
-        self._file[self.time_step - 1] = self.a_in.recv() != 0
+KINDS = {"spikes": "u1", "u": "i4", "v": "i4"}
 
 
 def main(folder: Path) -> None:
     """Run the job in ``folder``."""
     job = json.loads((folder / "job.json").read_text())
+    network: Network = load_artifact(folder / "network.npz")
     stream = np.load(folder / "spikes.npy")
     n_total = stream.shape[-1]
-    network = hdf5.Network(
-        net_config=job["net_file"], reset_interval=job["n_steps"], reset_offset=1
-    )
-    loaded = [_describe(layer) for layer in network.layers]
-    source = io.source.RingBuffer(data=stream)
-    source.s_out.connect(network.inp)
-    sinks = []
-    for index, layer in enumerate(network.layers):
-        sink = io.sink.RingBuffer(shape=layer.out.shape, buffer=1)
-        path, file_shape = folder / f"layer{index}.u8", (n_total, *layer.out.shape)
-        np.memmap(path, np.uint8, "w+", shape=file_shape).flush()
-        sink.proc_params["path"] = str(path)
-        sink.proc_params["file_shape"] = file_shape
-        layer.out.connect(sink.a_in)
-        sinks.append(sink)
-    config = Loihi2SimCfg(
-        select_tag="fixed_pt", exception_proc_model_map={io.sink.RingBuffer: FileReceiveModel}
-    )
-    for process in (source, *sinks, network):
-        process._log_config.level = logging.ERROR
-    network.run(condition=RunSteps(num_steps=n_total), run_cfg=config)
-    network.stop()
+    if job["net_file"] is None:
+        root, processes, loaded = _wired(network, stream, job["n_message_bits"])
+    else:
+        root, processes, loaded = _stock(job, stream)
+    for index, (layer, (neuron, synapses)) in enumerate(
+            zip(network.layers, processes, strict=True)):
+        shape = neuron.s_out.shape
+        files = {}
+        for quantity in job["quantities"]:
+            path = folder / f"layer{index}.{quantity}"
+            np.memmap(path, KINDS[quantity], "w+", shape=(n_total, *shape)).flush()
+            files[quantity] = (str(path), KINDS[quantity])
+        neuron.proc_params["files"] = files
+        neuron.proc_params["per_neuron"] = _per_neuron(layer)
+        neuron.proc_params["is_bias_early"] = job["is_bias_early"]
+        for process in (neuron, *synapses):
+            process.proc_params["n_steps"] = job["n_steps"]
+            process._log_config.level = logging.ERROR
+    config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=MODELS)
+    root.run(condition=RunSteps(num_steps=n_total), run_cfg=config)
+    root.stop()
     (folder / "result.json").write_text(json.dumps({"layers": loaded}))
+
+
+# one process to run them all; per layer its neurons and synapses; what the stock loader found
+Built = tuple[Any, list[tuple[Any, tuple[Any, ...]]], list[dict[str, Any]]]
+
+
+def _stock(job: dict[str, Any], stream: Any) -> Built:
+    """Return the processes that the stock loader makes of a NetX file, fed by the stream."""
+    network = hdf5.Network(
+        net_config=job["net_file"], input_message_bits=job["n_message_bits"])
+    network._log_config.level = logging.ERROR
+    source = io.source.RingBuffer(data=stream)
+    source._log_config.level = logging.ERROR
+    source.s_out.connect(network.inp)
+    processes = [
+        (layer.neuron, tuple(
+            getattr(layer, name) for name in ("synapse", "synapse_rec") if hasattr(layer, name)))
+        for layer in network.layers
+    ]
+    return network, processes, [_describe(layer) for layer in network.layers]
+
+
+def _wired(network: Network, stream: Any, n_message_bits: int) -> Built:
+    """Return the processes that we wire, fed by the stream (*input_shape, steps)."""
+    layers = wire(network, n_message_bits)
+    for layer in layers:
+        for port, is_spatial in layer.inputs:
+            data = stream.transpose(2, 1, 0, 3) if is_spatial else \
+                stream.reshape(-1, stream.shape[-1])
+            source = io.source.RingBuffer(data=np.ascontiguousarray(data))
+            source._log_config.level = logging.ERROR
+            source.s_out.connect(port)
+    return layers[0].neuron, [(layer.neuron, layer.synapses) for layer in layers], []
+
+
+def _per_neuron(layer: Layer) -> dict[str, Any]:
+    """Return the parameters that channels have of their own, of every neuron in Lava's order."""
+    neuron = layer.neuron
+    own = {"du": (neuron.channel_current_decay, -1), "dv": (neuron.channel_voltage_decay, 0),
+           "vth": (neuron.channel_vth_mant, 0)}
+    n_repeats = layer.n_neurons // layer.n_channels
+    return {
+        # Lava adds 1 to du
+        name: np.repeat(np.array(values) + offset, n_repeats).reshape(layer.shape).T
+        for name, (values, offset) in own.items() if values is not None
+    }
 
 
 def _describe(layer: Any) -> dict[str, Any]:
     """Return what the stock loader made of a layer."""
     synapse = layer.synapse
-    is_dense = layer.block == "Dense"
+    is_dense = layer.block in ("Dense", "RecurrentDense")
     weights = np.asarray((synapse.weights if is_dense else synapse.weight).init)
     return {
         "weight_bits": int(synapse.proc_params["num_weight_bits"]) if is_dense else None,

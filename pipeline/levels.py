@@ -67,17 +67,17 @@ def _counts(network: Network, settings: CompressRecipe, curves: _Curves) -> dict
         synapse.name: level.sparsity
         for name, level in level_overrides(settings, _layers(network)).items()
         if level.sparsity is not None
-        for synapse in network.layer(name).synapses
+        for synapse in network.layer(name).synapses if not synapse.is_fixed
     }
     if settings.pattern not in (UNSTRUCTURED, "inputs"):
         # N of every M: the pattern is the sparsity
-        return {s.name: most_kept(_matrix(s), settings.pattern) for s in network.synapses}
+        return {s.name: most_kept(_matrix(s), settings.pattern) for s in network.compressible}
     if settings.allocation == "uniform":
         return uniform_counts(network, settings.sparsity, fixed)
     if settings.allocation == "lamps":
         return lamps_counts(network, settings.sparsity, fixed)
     counts = uniform_counts(network, settings.sparsity, fixed)
-    free = [s for s in network.synapses if s.name not in fixed]
+    free = [s for s in network.compressible if s.name not in fixed]
     if len(free) < 2:
         return counts
     n_total = round(sum(s.weight.size for s in free) * (1.0 - settings.sparsity))
@@ -92,7 +92,7 @@ def _bits(
     bits: dict[str, Bits] = {}
     for layer in network.layers:
         own = overrides[layer.name].bits if layer.name in overrides else None
-        for synapse in layer.synapses:
+        for synapse in (s for s in layer.synapses if not s.is_fixed):
             bits[synapse.name] = settings.bits if own is None else own
     free = [n for n in bits if (network.layer_of(n).name not in overrides
                                 or overrides[network.layer_of(n).name].bits is None)]

@@ -140,7 +140,8 @@ class Line:
         return {n: content_hash(p.read_bytes()) for n, p in paths.items() if p.is_file()}
 
     def _model_hash(self) -> str:
-        sources = sorted(self.model.folder.glob("*.py"))
+        folders = {self.model.folder, self.model.network_file.parent}
+        sources = sorted(path for folder in folders for path in folder.glob("*.py"))
         return content_hash(
             self.model.name, self.model.description.model_dump(mode="json", exclude={"data"}),
             [content_hash(path.read_bytes()) for path in sources],

@@ -16,10 +16,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.emulate import Accumulator, check_input, run_neurons
+from pipeline.emulate import check_input, run_neurons
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
-from pipeline.network import INPUT, CubaNeuron, Layer, Network
+from pipeline.network import INPUT, Layer, Network
+from pipeline.neuron import CubaNeuron
 from pipeline.quantize import Ledger, LedgerEntry
+from pipeline.synaptic_input import Accumulator, source_spikes
 
 _WIDEST_CHANGE = 1.5
 _ACC_BYTES = 512 << 20
@@ -37,7 +39,7 @@ def match_rates(
     ----------
     spikes : (n, *input_shape, t) uint8, the calibration split
     dense_rates : per layer (channels,): spikes per neuron and step of each channel of the dense
-        network, same spikes (:func:`~pipeline.emulate.channel_rates`)
+        network, same spikes, as :func:`~pipeline.calibrate.calibrate` gives them
     per : one threshold per layer, in place of any per channel, or one per channel
 
     Raises
@@ -74,7 +76,7 @@ def match_layer(
     """
     trials = _Trials(network, layer, outputs)
     neuron = layer.neuron
-    if dense_rates is not None:
+    if dense_rates is not None and neuron.fires:
         match = _match_channels if per == "channel" else _match_mean
         neuron = match(layer, trials, dense_rates)
     return replace(layer, neuron=neuron), trials.output(neuron)
@@ -87,7 +89,8 @@ class _Trials:
         self, network: Network, layer: Layer, outputs: dict[str, NDArray[np.uint8]]
     ) -> None:
         self._layer = layer
-        self._sources = {s.source: outputs[s.source] for s in layer.synapses}
+        self._sources = {
+            s.source: source_spikes(network, outputs, s.source) for s in layer.synapses}
         self._accumulator = Accumulator(network, layer)
         first = outputs[INPUT]
         self._n_samples, n_steps = len(first), first.shape[-1]

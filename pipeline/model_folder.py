@@ -26,7 +26,8 @@ class ModelDescription(BaseModel):
     Attributes
     ----------
     description : one line
-    network : ``file.py:ClassName`` of a torch module made of SLAYER blocks
+    network : ``file.py:ClassName`` of a torch module made of SLAYER blocks; the file may be
+        another model's
     arguments : keyword arguments of the class
     checkpoint : state dict saved with ``torch.save``
     input_shape : (c, y, x) or (features,) of the binary input
@@ -66,7 +67,7 @@ class ModelFolder:
     @property
     def network_file(self) -> Path:
         """Path of the Python file that defines the module."""
-        return self.folder / self.description.network.split(":")[0]
+        return (self.folder / self.description.network.split(":")[0]).resolve()
 
     @property
     def class_name(self) -> str:

@@ -1,9 +1,9 @@
-"""The nouns: a spiking network as layers of neurons, each fed by one or more synapse groups.
+"""The nouns: a spiking network as a graph of layers of neurons, fed by synapse groups, and joins.
 
 Everything between ingest and export speaks of a :class:`Network`. Weights and thresholds share one
 unit, Loihi's integer weight unit (SLAYER's weight times its ``scale``, usually 64); a weight array
-is float64 while a network is being compressed and int32 once it is quantized. Nothing here knows
-SLAYER, NetX or a chip.
+is float64 while a network is being compressed and int32 once it is quantized. Neurons are in
+:mod:`pipeline.neuron`. Nothing here knows SLAYER, NetX or a chip.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CheckpointError, UnsupportedLayerError
-from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
+from pipeline.neuron import CubaNeuron, check_neuron
 
 INPUT = "input"
+MAX_AXONAL_DELAY = 62
 Shape = tuple[int, ...]
 
 
@@ -44,6 +45,7 @@ class Synapse:
     weight_bits : declared precision of an integer weight, 1..8, sign included; None while float
     allowed : bool, shape of the weight: False where the user's own mask forbids a synapse; None
         where there is no mask
+    is_fixed : whether the weights stand for something that has none, as pooling, and are to stay
     """
 
     name: str
@@ -52,6 +54,7 @@ class Synapse:
     geometry: ConvGeometry | None = None
     weight_bits: int | None = None
     allowed: NDArray[np.bool_] | None = None
+    is_fixed: bool = False
 
     @property
     def kind(self) -> Literal["dense", "conv"]:
@@ -70,42 +73,24 @@ class Synapse:
 
 
 @dataclass(frozen=True)
-class CubaNeuron:
-    r"""Current-based leaky integrate-and-fire neurons that share their parameters.
-
-    .. math::
-        u_t &= u_{t-1} (4096 - d_u) / 4096 + 64 \sum W s_t \\
-        v_t &= v_{t-1} (4096 - d_v) / 4096 + u_t, \qquad
-        s_t = [v_t > 64\,\vartheta], \quad v_t \leftarrow 0 \text{ on a spike}
-
-    Attributes
-    ----------
-    current_decay, voltage_decay : d_u and d_v, 0..4096; d_u = 4096 is a LIF, d_v = 0 an IF neuron
-    vth_mant : threshold mantissa, in weight units
-    channel_vth_mant : threshold mantissa of each channel (of each neuron after dense synapses), in
-        place of ``vth_mant``, which stays the layer's nominal one; None where all share that one.
-        Only the emulator runs it: NetX and SLAYER hold one threshold per layer
-    """
-
-    current_decay: int
-    voltage_decay: int
-    vth_mant: int
-    channel_vth_mant: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
 class Layer:
     """Neurons of one kind and shape, and the synapse groups whose currents they add.
 
     Attributes
     ----------
     shape : (c, y, x) after convolutions, (features,) after dense synapses
+    axonal_delay : steps by which the spikes of each channel leave later, 0..62; None for no delay.
+        Spikes of a layer are always those that left
+    recurrent : dense synapses from the layer to itself, whose spikes arrive one step after they
+        were fired, whatever the axonal delay; None without
     """
 
     name: str
     synapses: tuple[Synapse, ...]
     neuron: CubaNeuron
     shape: Shape
+    axonal_delay: tuple[int, ...] | None = None
+    recurrent: Synapse | None = None
 
     @property
     def n_neurons(self) -> int:
@@ -113,9 +98,46 @@ class Layer:
         return int(np.prod(self.shape))
 
     @property
+    def groups(self) -> tuple[Synapse, ...]:
+        """All synapse groups of the layer, the recurrent one last."""
+        return self.synapses if self.recurrent is None else (*self.synapses, self.recurrent)
+
+    @property
     def n_channels(self) -> int:
         """Number of channels; after dense synapses every neuron is one."""
         return self.shape[0]
+
+
+@dataclass(frozen=True)
+class Join:
+    """Spikes of several sources as one source: no neurons, no step of its own.
+
+    Attributes
+    ----------
+    kind : add (spikes of one neuron in all sources are summed: 0, 1, 2, ...) or concat (channels
+        one after another)
+    shape : of the joined spikes; (features,) joins sources flattened in C, Y, X order
+    """
+
+    name: str
+    kind: Literal["add", "concat"]
+    sources: tuple[str, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What the output layer's neurons say.
+
+    Attributes
+    ----------
+    quantity : spikes, or voltage of neurons that never fire, in weight units
+    n_outputs : the neurons are averaged in so many groups of neighbors; None leaves them as
+        they are
+    """
+
+    quantity: Literal["spikes", "voltage"] = "spikes"
+    n_outputs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,12 +148,14 @@ class Network:
     ----------
     input_shape : (c, y, x) or (features,) of the binary input spikes
     n_steps : time steps of one sample
+    joins : sources that are made of others; each joins only the input, layers and joins before it
 
     Raises
     ------
     UnsupportedLayerError
-        If a synapse does not fit between its source and its layer, two layers share a name, or
-        thresholds per channel do not fit the channels or the chip.
+        If a synapse does not fit between its source and its layer, two layers share a name, a
+        join does not fit its sources, or parameters per channel do not fit the channels or the
+        chip.
     CheckpointError
         If a weight is not finite.
     """
@@ -140,26 +164,55 @@ class Network:
     input_shape: Shape
     n_steps: int
     layers: tuple[Layer, ...]
+    joins: tuple[Join, ...] = ()
+    readout: Readout = Readout()
 
     def __post_init__(self) -> None:
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        waiting = list(self.joins)
         for layer in self.layers:
             if layer.name in shapes:
                 raise UnsupportedLayerError(f"two layers are named '{layer.name}'")
+            while waiting and all(source in shapes for source in waiting[0].sources):
+                join = waiting.pop(0)
+                _check_join(join, shapes)
+                shapes[join.name] = join.shape
             for synapse in layer.synapses:
                 _check_synapse(synapse, layer, shapes)
-            _check_thresholds(layer)
+            if layer.recurrent is not None:
+                _check_synapse(layer.recurrent, layer, {layer.name: layer.shape})
+            check_neuron(layer.name, layer.neuron, layer.n_channels)
+            _check_delay(layer)
             shapes[layer.name] = layer.shape
+        if waiting:
+            raise UnsupportedLayerError(
+                f"join '{waiting[0].name}': a source of {', '.join(waiting[0].sources)} is not a "
+                "layer before the one that uses it"
+            )
 
     @property
     def synapses(self) -> tuple[Synapse, ...]:
-        """All synapse groups, in layer order."""
+        """All synapse groups from layer to layer, in layer order; recurrent ones are not here."""
         return tuple(synapse for layer in self.layers for synapse in layer.synapses)
+
+    @property
+    def compressible(self) -> tuple[Synapse, ...]:
+        """The groups of ``synapses`` whose weights are the user's own, and may be changed."""
+        return tuple(synapse for synapse in self.synapses if not synapse.is_fixed)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every layer has one group, from the layer before it: what stock NetX holds."""
+        sources = (INPUT, *(layer.name for layer in self.layers))
+        return all(
+            [synapse.source for synapse in layer.synapses] == [source]
+            for layer, source in zip(self.layers, sources, strict=False)
+        )
 
     @property
     def is_integer(self) -> bool:
         """Whether every weight is an integer of the chip."""
-        return all(synapse.is_integer for synapse in self.synapses)
+        return all(group.is_integer for layer in self.layers for group in layer.groups)
 
     @property
     def sparsity(self) -> float:
@@ -168,15 +221,17 @@ class Network:
         return sum(int(np.sum(s.weight == 0)) for s in self.synapses) / n_weights
 
     def shape_of(self, source: str) -> Shape:
-        """Return the shape of a layer's output or of the input."""
+        """Return the shape of the input, of a layer's output or of a join."""
         if source == INPUT:
             return self.input_shape
-        return next(layer.shape for layer in self.layers if layer.name == source)
+        shapes = {part.name: part.shape for part in self.layers}
+        shapes |= {part.name: part.shape for part in self.joins}
+        return shapes[source]
 
     def layer_of(self, synapse_name: str) -> Layer:
         """Return the layer that holds a synapse group."""
         return next(
-            layer for layer in self.layers if any(s.name == synapse_name for s in layer.synapses)
+            layer for layer in self.layers if any(s.name == synapse_name for s in layer.groups)
         )
 
     def layer(self, name: str) -> Layer:
@@ -203,11 +258,48 @@ def conv_output_shape(weight_shape: Shape, geometry: ConvGeometry, in_shape: Sha
     return (weight_shape[0], extent[0], extent[1])
 
 
+def _check_join(join: Join, shapes: dict[str, Shape]) -> None:
+    if join.name in shapes:
+        raise UnsupportedLayerError(f"two sources are named '{join.name}'")
+    inputs = [shapes[source] for source in join.sources]
+    if len(join.shape) == 1:
+        inputs = [(int(np.prod(shape)),) for shape in inputs]
+    if join.kind == "add":
+        fits = all(shape == join.shape for shape in inputs)
+    else:
+        fits = (
+            len({shape[1:] for shape in inputs}) == 1
+            and (sum(shape[0] for shape in inputs), *inputs[0][1:]) == join.shape
+        )
+    if not fits:
+        raise UnsupportedLayerError(
+            f"join '{join.name}': sources of shapes {', '.join(map(str, inputs))} do not "
+            f"{join.kind} to {join.shape}"
+        )
+
+
+def _check_delay(layer: Layer) -> None:
+    delay = layer.axonal_delay
+    if delay is None:
+        return
+    if len(delay) != layer.n_channels:
+        raise UnsupportedLayerError(
+            f"layer '{layer.name}': {len(delay)} axonal delays for {layer.n_channels} channels"
+        )
+    outside = [steps for steps in delay if not 0 <= steps <= MAX_AXONAL_DELAY]
+    if outside:
+        raise UnsupportedLayerError(
+            f"layer '{layer.name}': axonal delay {outside[0]} of a channel is outside "
+            f"0..{MAX_AXONAL_DELAY} steps (Loihi's limit; Lava clamps): clamp and retrain, or add "
+            "a relay layer"
+        )
+
+
 def _check_synapse(synapse: Synapse, layer: Layer, shapes: dict[str, Shape]) -> None:
     if synapse.source not in shapes:
         raise UnsupportedLayerError(
-            f"layer '{layer.name}': its source '{synapse.source}' is not an earlier layer; "
-            "recurrent and dangling connections are not supported"
+            f"layer '{layer.name}': its source '{synapse.source}' is not an earlier layer or "
+            "join; only a layer itself may close a loop"
         )
     in_shape = shapes[synapse.source]
     if synapse.geometry is None:
@@ -230,21 +322,4 @@ def _check_synapse(synapse: Synapse, layer: Layer, shapes: dict[str, Shape]) -> 
         raise CheckpointError(
             f"layer '{layer.name}': {n_bad} of {synapse.weight.size} weights are not finite; "
             "the checkpoint is damaged or its training diverged"
-        )
-
-
-def _check_thresholds(layer: Layer) -> None:
-    thresholds = layer.neuron.channel_vth_mant
-    if thresholds is None:
-        return
-    if len(thresholds) != layer.n_channels:
-        raise UnsupportedLayerError(
-            f"layer '{layer.name}': {len(thresholds)} thresholds for {layer.n_channels} channels; "
-            "give one per channel, or one per layer (vth_mant alone)"
-        )
-    outside = [vth for vth in thresholds if not 1 <= vth <= MAX_EXACT_VTH_MANT]
-    if outside:
-        raise UnsupportedLayerError(
-            f"layer '{layer.name}': threshold mantissa {outside[0]} of a channel is outside "
-            f"1..{MAX_EXACT_VTH_MANT}; scale the layer's weights and thresholds together"
         )

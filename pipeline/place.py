@@ -120,7 +120,7 @@ def place(network: Network, target: Target) -> Placement:
 
 
 def _facts(layer: Layer) -> LayerFacts:
-    weights = [synapse.weight for synapse in layer.synapses]
+    weights = [group.weight for group in layer.groups]
     # all inputs at once: the largest sum of one sign over the rows, in state units (2^6)
     worst = max(
         max(int(np.where(w > 0, w, 0).reshape(len(w), -1).sum(axis=1).max()),
@@ -129,11 +129,14 @@ def _facts(layer: Layer) -> LayerFacts:
     )
     return LayerFacts(
         layer=layer.name, kind=layer.synapses[0].kind, n_neurons=layer.n_neurons,
-        weight_bits=max(synapse.weight_bits or 0 for synapse in layer.synapses),
+        weight_bits=max(group.weight_bits or 0 for group in layer.groups),
         weight_min=min(int(w.min()) for w in weights),
         weight_max=max(int(w.max()) for w in weights),
-        weight_exp=0, vth_mant=layer.neuron.vth_mant, current_decay=layer.neuron.current_decay,
-        voltage_decay=layer.neuron.voltage_decay, worst_case_current=worst << 6, axonal_delay=0,
+        weight_exp=0,
+        # one that never fires gets the highest threshold there is, whatever that is
+        vth_mant=layer.neuron.nominal_vth, current_decay=layer.neuron.current_decay,
+        voltage_decay=layer.neuron.voltage_decay, worst_case_current=worst << 6,
+        axonal_delay=max(layer.axonal_delay or (0,)),
     )
 
 
@@ -154,7 +157,11 @@ def _cut(
     network: Network, layer: Layer, target: Target, reach: NDArray[np.int64]
 ) -> tuple[list[Core], str]:
     """Return the slices of a layer and the limit that decided their number."""
-    matrices = [unrolled(network, synapse).tocsc() for synapse in layer.synapses]
+    matrices = [unrolled(network, group).tocsc() for group in layer.groups]
+    # a layer that feeds itself reaches all its own cores
+    feeds_itself = np.zeros(layer.n_neurons, dtype=np.bool_)
+    if layer.recurrent is not None:
+        feeds_itself = (layer.recurrent.weight != 0).any(axis=0)
     decided, n_slices = "one core holds it", 1
     while True:
         bounds = np.linspace(0, layer.n_neurons, n_slices + 1).astype(int)
@@ -162,9 +169,10 @@ def _cut(
         for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
             synapses = tuple(
                 best_format(synapse, matrix[:, begin:end], layer, (begin, end), target)
-                for synapse, matrix in zip(layer.synapses, matrices, strict=True)
+                for synapse, matrix in zip(layer.groups, matrices, strict=True)
             )
-            core = Core(0, layer.name, int(begin), int(end), synapses, int(reach[begin:end].sum()))
+            n_axons = int((reach + n_slices * feeds_itself)[begin:end].sum())
+            core = Core(0, layer.name, int(begin), int(end), synapses, n_axons)
             exceeded = _exceeded(core, target)
             if exceeded:
                 break

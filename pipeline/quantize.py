@@ -8,13 +8,15 @@ weights lie on grids and whose thresholds take up the scales.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from pipeline.compress_synapse import CompressedSynapse
 from pipeline.errors import CompressionError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
-from pipeline.network import Layer, Network
+from pipeline.network import Layer, Network, Synapse
+from pipeline.neuron import BIAS_RANGE, CubaNeuron
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
     layers: list[Layer] = []
     ledger: list[LedgerEntry] = []
     for layer in network.layers:
-        synapses = []
-        for synapse in layer.synapses:
+        synapses: list[Any] = []
+        for synapse in (*layer.synapses, *([layer.recurrent] if layer.recurrent else [])):
             rounded = 2 * np.rint(synapse.weight / 2)
             weight = np.clip(rounded, low, high).astype(np.int32)
             n = weight.size
@@ -53,7 +55,15 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
                 LedgerEntry(synapse.name, f"clipped to {low}..{high}", int(n_clipped), n),
             ]
             synapses.append(replace(synapse, weight=weight, weight_bits=_bits(weight, layer.name)))
-        layers.append(replace(layer, synapses=tuple(synapses)))
+        *synapses, recurrent = synapses if layer.recurrent else (*synapses, None)
+        bias, rounded_bias = layer.neuron.bias, None
+        if bias is not None:
+            rounded_bias = tuple(int(round(b)) for b in bias)
+            n_rounded = sum(a != b for a, b in zip(bias, rounded_bias, strict=True))
+            ledger.append(LedgerEntry(layer.name, "biases rounded", n_rounded, len(bias)))
+        layers.append(replace(
+            layer, synapses=tuple(synapses), recurrent=recurrent,
+            neuron=replace(layer.neuron, bias=rounded_bias)))
     return network.with_layers(tuple(layers)), tuple(e for e in ledger if e.count)
 
 
@@ -77,7 +87,11 @@ def integer_layer(
         If all weights are zero.
     """
     (synapse,) = layer.synapses
+    if synapse.is_fixed:
+        return layer, ()
     part = compressed[synapse.name]
+    nominal = layer.neuron.nominal_vth
+    scale = part.vth_mant / nominal
     weight = (part.codes.astype(np.int32) << part.step_exp).astype(np.int32)
     bits = _bits(weight, layer.name)
     n = weight.size
@@ -85,18 +99,56 @@ def integer_layer(
         LedgerEntry(synapse.name, "weights pruned", n - part.n_kept, n),
         LedgerEntry(synapse.name, "kept weights rounded to zero", part.n_rounded_to_zero, n),
         LedgerEntry(synapse.name, "weights clipped at the end of the grid", part.n_out_of_grid, n),
-        LedgerEntry(layer.name, f"threshold {layer.neuron.vth_mant} -> {part.vth_mant}, "
-                    f"weights scaled by {part.vth_mant / layer.neuron.vth_mant:.4g}", 1, 1),
+        LedgerEntry(layer.name, (f"threshold {nominal} -> {part.vth_mant}, "
+                                 if layer.neuron.fires else "read by voltage, ")
+                    + f"weights scaled by {scale:.4g}", 1, 1),
     ]
     if bits < part.level.bits:
         ledger.append(LedgerEntry(
             layer.name, f"codes need only {bits} of {part.level.bits} bits", 1, 1))
+    neuron, recurrent, entries = _scaled_with(layer, scale)
+    if neuron.fires:
+        neuron = replace(neuron, vth_mant=part.vth_mant)
     integers = replace(
-        layer,
-        synapses=(replace(synapse, weight=weight, weight_bits=bits),),
-        neuron=replace(layer.neuron, vth_mant=part.vth_mant),
+        layer, synapses=(replace(synapse, weight=weight, weight_bits=bits),), neuron=neuron,
+        recurrent=recurrent)
+    return integers, tuple(entry for entry in (*ledger, *entries) if entry.count)
+
+
+def bias_timing(network: Network) -> Ledger:
+    """Return the entries that tell when biases act: not as in a network that is switched on.
+
+    SLAYER has them from a layer's first input on; stock Lava, and a chip, one step before it
+    (facts: netx 3.2). What is deployed is verified from the first input on.
+    """
+    return tuple(
+        LedgerEntry(layer.name, "biases that stock Lava applies one step before the first input; "
+                    "write them after it", len(layer.neuron.bias), len(layer.neuron.bias))
+        for layer in network.layers if layer.neuron.bias is not None
     )
-    return integers, tuple(entry for entry in ledger if entry.count)
+
+
+def _scaled_with(
+    layer: Layer, scale: float
+) -> tuple[CubaNeuron, Synapse | None, list[LedgerEntry]]:
+    """Return biases and recurrent weights at the scale of the weights, rounded, and the ledger."""
+    neuron, recurrent, entries = layer.neuron, layer.recurrent, []
+    if neuron.bias is not None:
+        exact = np.array(neuron.bias) * scale
+        # SLAYER rounds biases as it rounds weights: even ones stay even
+        step = 2 if all(b % 2 == 0 for b in neuron.bias) else 1
+        rounded = np.clip(step * np.rint(exact / step), BIAS_RANGE[0], BIAS_RANGE[1] // step * step)
+        neuron = replace(neuron, bias=tuple(int(b) for b in rounded))
+        entries.append(LedgerEntry(
+            layer.name, "biases rounded", int((rounded != exact).sum()), len(exact)))
+    if recurrent is not None:
+        exact = recurrent.weight * scale
+        rounded = np.clip(2 * np.rint(exact / 2), *MIXED_WEIGHT_RANGE)
+        recurrent = replace(recurrent, weight=rounded.astype(np.int32), weight_bits=8)
+        entries.append(LedgerEntry(
+            recurrent.name, "recurrent weights rounded to 8 bits or clipped",
+            int((rounded != exact).sum()), exact.size))
+    return neuron, recurrent, entries
 
 
 def _bits(weight: np.ndarray, layer: str) -> int:  # type: ignore[type-arg]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.emulate import Trace
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.network import INPUT, Layer, Network, Shape, Synapse
+from pipeline.neuron import PER_CHANNEL
 from pipeline.quantize import Ledger, LedgerEntry
 
 Kept = dict[str, NDArray[np.int64]]
@@ -41,8 +42,8 @@ def shrink(network: Network) -> Shrunk:
 
     A neuron goes if no chain of nonzero weights leads from the input to it, or none from it to the
     output. Of a convolution only whole channels go, because their neurons share a kernel. The
-    input, the output layer, a grouped convolution and the layer it reads are never shrunk: groups
-    must stay equally wide.
+    input, the output layer, a layer that feeds itself, a grouped convolution and the layer it reads
+    are never shrunk: groups must stay equally wide. A positive bias makes a neuron fire unheard of.
 
     A network that would be left with a layer without positive weights is returned as it is: such a
     layer is silent, and an empty or all-zero one cannot be loaded.
@@ -81,11 +82,11 @@ def kept_only(trace: Trace, kept: Kept) -> Trace:
             len(counts), -1)
         for name, counts in trace.n_active.items()
     }
-    return Trace(
-        {name: spikes[:, kept[name]] if name in kept else spikes
-         for name, spikes in trace.spikes.items()},
-        n_active,
-    )
+    parts: list[Any] = [
+        {name: array[:, kept[name]] if name in kept else array for name, array in part.items()}
+        for part in (trace.spikes, trace.u, trace.v)
+    ]
+    return Trace(parts[0], n_active, *parts[1:])
 
 
 def _kept(network: Network) -> Kept:
@@ -100,6 +101,8 @@ def _kept(network: Network) -> Kept:
                 for layer in network.layers}
     for layer in network.layers:
         is_reached[layer.name] = is_heard[layer.name].copy()
+        if layer.neuron.bias is not None:
+            is_reached[layer.name] |= np.array(layer.neuron.bias) > 0
         if layer.name not in fixed:
             for synapse in layer.synapses:
                 is_connected = _is_connected(network, layer, synapse)
@@ -116,8 +119,9 @@ def _kept(network: Network) -> Kept:
 
 
 def _fixed_layers(network: Network) -> set[str]:
-    """Return the layers that are not shrunk: the output, grouped convolutions, what those read."""
+    """Return the layers that are not shrunk: output, recurrent, grouped and what those read."""
     fixed = {network.layers[-1].name}
+    fixed |= {layer.name for layer in network.layers if layer.recurrent is not None}
     for layer in network.layers:
         for synapse in layer.synapses:
             if _is_grouped(synapse):
@@ -162,11 +166,14 @@ def _sliced(network: Network, layer: Layer, kept: Kept) -> Layer:
             mask = _by_channel(synapse.allowed, synapse, layer.shape, in_shape)[chosen]
             allowed = _as_stored(mask, synapse)
         synapses.append(replace(synapse, weight=_as_stored(weight, synapse), allowed=allowed))
-    neuron = layer.neuron
-    if neuron.channel_vth_mant is not None:
-        thresholds = tuple(neuron.channel_vth_mant[channel] for channel in own)
-        neuron = replace(neuron, channel_vth_mant=thresholds)
-    return replace(layer, synapses=tuple(synapses), neuron=neuron, shape=shape)
+    per_channel: dict[str, Any] = {
+        field: tuple(values[channel] for channel in own) for field in PER_CHANNEL
+        if (values := getattr(layer.neuron, field)) is not None
+    }
+    delay = layer.axonal_delay
+    return replace(
+        layer, synapses=tuple(synapses), neuron=replace(layer.neuron, **per_channel), shape=shape,
+        axonal_delay=None if delay is None else tuple(delay[channel] for channel in own))
 
 
 def _as_stored(by_channel: NDArray[Any], synapse: Synapse) -> NDArray[Any]:

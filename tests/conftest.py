@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 
 # torch's and numba's thread pools otherwise spin against each other on busy machines: measured
 # 16 s against 0.4 s for one SLAYER forward. It only counts if set before torch is imported.
@@ -34,6 +35,10 @@ from pipeline.network import (
 
 if TYPE_CHECKING:
     from pipeline.model_folder import ModelFolder
+
+# by their own names, because lava-nc installs a package "tests"
+sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ["deployments", "report_artifacts", "shrinking"]
 
 settings.register_profile("spikefit", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("spikefit")
@@ -191,7 +196,7 @@ def make_recipe() -> Callable[..., Any]:
 # ---------------------------------------------------------------- small SLAYER networks
 
 NETWORKS = Path(__file__).parent / "slayer_networks" / "network.py"
-SHAPES = {"Conv": (2, 8, 7), "ReshapesItself": (2, 8, 7), "Pool": (2, 8, 7)}
+SHAPES = dict.fromkeys(("Conv", "ReshapesItself", "Pool", "ConvGraph"), (2, 8, 7))
 
 
 @pytest.fixture
@@ -211,7 +216,8 @@ def make_model(tmp_path: Path) -> Callable[..., ModelFolder]:
         (folder / "network.py").write_text(NETWORKS.read_text())
         (folder / "model.yaml").write_text(json.dumps({
             "network": f"network.py:{class_name}", "arguments": arguments, "n_steps": 30,
-            "input_shape": input_shape or SHAPES.get(class_name, (12,)),
+            "input_shape": input_shape or SHAPES.get(
+                class_name, (2, 8, 7) if arguments.get("is_conv") else (12,)),
         }))
         torch.manual_seed(seed)
         module = build_fresh(folder / "network.py", class_name, arguments)

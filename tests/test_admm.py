@@ -54,6 +54,13 @@ def test_a_mask_does_not_depend_on_the_units_of_the_inputs(make_group: Any) -> N
     assert torch.equal(admm_mask(*tensors(group), 15), admm_mask(*tensors(rescaled), 15))
 
 
+@pytest.mark.parametrize("unit", [1e-60, 2.0**-140, 1e60])
+def test_a_mask_does_not_depend_on_the_unit_of_the_weights(make_group: Any, unit: float) -> None:
+    group = make_group(4, 12)
+    rescaled = type(group)(group.W * unit, group.A)
+    assert torch.equal(admm_mask(*tensors(group), 15), admm_mask(*tensors(rescaled), 15))
+
+
 @settings(max_examples=40)
 @given(st.integers(1, 5), st.integers(2, 12), st.integers(0, 10_000), st.data())
 def test_swaps_never_increase_the_loss_and_keep_the_number(

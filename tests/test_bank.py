@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline import bank as bank_module
-from pipeline.bank import LayerBank, stitch
+from pipeline.bank import LayerBank
 from pipeline.calibrate import Calibration, calibrate
 from pipeline.compress import Pruning, Scaling, damped
 from pipeline.compress_synapse import (
@@ -24,6 +24,7 @@ from pipeline.compress_synapse import (
 from pipeline.errors import CalibrationError, CompressionError
 from pipeline.importance import output_importance
 from pipeline.network import Network
+from pipeline.quantize import to_integers
 
 METHODS = [
     Method(), Method(importance="output"), Method(Pruning("obs", "2:4"), is_act_ordered=True),
@@ -76,13 +77,14 @@ def test_what_the_bank_stitches_is_direct_compression(
     held = {name: {level: bank.get(name, level) for level in LEVELS} for name in names}
     for level in LEVELS:
         parts = {name: held[name][level] for name in names}
-        stitched = stitch(network, parts)
+        expected = {name: directly(network, calibration, method, name, level) for name in names}
         for name in names:
-            expected = directly(network, calibration, method, name, level)
-            assert_same(parts[name], expected)
-            assert np.array_equal(stitched.synapse(name).weight, expected.weight)
-            assert stitched.synapse(name).weight_bits is None
-        assert [x.neuron for x in stitched.layers] == [x.neuron for x in network.layers]
+            assert_same(parts[name], expected[name])
+        stitched, directly_made = (to_integers(network, p)[0] for p in (parts, expected))
+        assert [x.neuron for x in stitched.layers] == [x.neuron for x in directly_made.layers]
+        for name in names:
+            weight = stitched.synapse(name).weight
+            assert np.array_equal(weight, directly_made.synapse(name).weight) and weight.any()
 
 
 def test_a_level_is_compressed_once(network: Network, calibration: Calibration) -> None:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.bank import stitch
 from pipeline.calibrate import calibrate
 from pipeline.compress import INPUTS, Pruning, Scaling, damped, prune
 from pipeline.compress.refit import refit_with_scores
@@ -77,7 +76,7 @@ def test_a_grouped_convolution_reaches_its_level(
     assert part.weight.shape == part.codes.shape == synapse.weight.shape
     assert part.n_kept == n_keep
     assert part.n_rounded_to_zero == n_keep - np.count_nonzero(part.codes) >= 0
-    integer, _ = to_integers(stitch(network, {"c": part}), {"c": part})
+    integer, _ = to_integers(network, {"c": part})
     assert integer.synapses[0].weight_bits == bits
     dense, ours = (emulate(n, spikes).spikes["c"].mean() for n in (network, integer))
     assert ours == pytest.approx(dense, rel={8: 0.02, 4: 0.3, 2: 0.6}[bits])
@@ -88,7 +87,7 @@ def test_at_eight_bits_without_pruning_hardly_a_spike_changes(random_spikes: Any
     spikes = random_spikes(network, 12, seed=3)
     part = compressed(network, spikes, Level(network.synapses[0].weight.size, 8), Method())
     assert part.algorithm == "nothing to remove" and part.pruning_loss == 0.0
-    integer, _ = to_integers(stitch(network, {"c": part}), {"c": part})
+    integer, _ = to_integers(network, {"c": part})
     before, after = (emulate(n, spikes).spikes["c"] for n in (network, integer))
     assert (before != after).sum() < 0.05 * before.sum()
 

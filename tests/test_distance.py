@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from pipeline.distance import van_rossum_distance
+from pipeline.distance import executed_losses, van_rossum_distance
+from pipeline.emulate import emulate
 
 
 def trains(*rows: str) -> NDArray[np.uint8]:
@@ -52,3 +56,17 @@ def test_equal_trains_have_no_distance_and_each_sample_has_its_own(decay: int) -
 def test_trains_of_different_shapes_have_no_distance() -> None:
     with pytest.raises(ValueError, match=r"\(1, 1, 3\).*\(1, 1, 4\)"):
         van_rossum_distance(trains("010"), trains("0100"), 128)
+
+
+def test_each_layer_answers_for_itself(dense_chain: Any, random_spikes: Any) -> None:
+    dense = dense_chain(sizes=(12, 16, 10, 4))
+    spikes = random_spikes(dense, n_samples=20)  # more than are worked on at once
+    first, changed, last = dense.layers
+    (synapse,) = changed.synapses
+    changed = replace(changed, synapses=(replace(synapse, weight=-synapse.weight),))
+    losses = executed_losses(dense.with_layers((first, changed, last)), dense, spikes)
+    assert losses[first.name] == losses[last.name] == 0.0
+    ours = emulate(dense.with_layers((first, changed)), spikes).spikes[changed.name]
+    theirs = emulate(dense, spikes).spikes[changed.name]
+    expected = van_rossum_distance(ours, theirs, changed.neuron.voltage_decay).mean()
+    assert losses[changed.name] == pytest.approx(expected, rel=1e-12) and expected > 0

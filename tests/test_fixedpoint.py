@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline import kernels
 from pipeline.fixedpoint import (
     MIXED_WEIGHT_RANGE,
     code_range,
@@ -22,6 +21,9 @@ from pipeline.fixedpoint import (
     inferred_weight_bits,
 )
 from pipeline.kernels import decay_toward_zero, saturate_voltage, wrap_current
+from pipeline.network import Layer
+from pipeline.neuron import CubaNeuron
+from pipeline.neuron_state import NeuronState
 
 LIMIT = 1 << 23
 STATES = st.integers(-LIMIT, LIMIT)
@@ -91,13 +93,14 @@ import numpy as np
 from lava.proc.lif.models import PyLifModelBitAcc
 
 given = np.load(sys.argv[1] + "/given.npz")
-fired, highest = [], []
-for acc, (current_decay, voltage_decay) in zip(given["acc"], given["decays"]):
+fired, highest, u, v = [], [], [], []
+for acc, (current_decay, voltage_decay), bias in zip(
+        given["acc"], given["decays"], given["bias"]):
     model, n = PyLifModelBitAcc({}), acc.shape[1]
     model.u, model.v = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
     # NetX passes du = iDecay - 1, and lava adds its offset of 1 again
     model.du, model.dv = np.array([current_decay - 1]), np.array([voltage_decay])
-    model.bias_mant, model.bias_exp = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=np.int16)
+    model.bias_mant, model.bias_exp = bias.astype(np.int16), np.full(n, 6, dtype=np.int16)
     model.vth = np.array([given["vth_mant"]], dtype=np.int32)
     model.scale_bias()
     model.scale_threshold()
@@ -108,9 +111,13 @@ for acc, (current_decay, voltage_decay) in zip(given["acc"], given["decays"]):
         spikes = model.spiking_activation()
         model.reset_voltage(spike_vector=spikes)
         steps.append(spikes)
+        u.append(model.u.copy())
+        v.append(model.v.copy())
     fired.append(steps)
     highest.append(reached)
-np.savez(sys.argv[1] + "/found.npz", fired=fired, highest=highest)
+shape = given["acc"].shape
+np.savez(sys.argv[1] + "/found.npz", fired=fired, highest=highest, u=np.reshape(u, shape),
+         v=np.reshape(v, shape))
 """
 
 NETX_BITS = """
@@ -147,14 +154,18 @@ def test_neurons_equal_lavas_own_model_through_wrap_and_saturation(tmp_path: Pat
         (largest * (drift + rng.uniform(-1, 1, (n_steps, n))) / 2).astype(np.int32)
         for largest, _ in cases
     ])
+    bias = rng.integers(-4096, 4096, (len(cases), n))
+    bias[::2] = 0
     lava = ask_lava(
-        LAVA_NEURONS, tmp_path, acc=acc, decays=[decays for _, decays in cases], vth_mant=vth_mant
+        LAVA_NEURONS, tmp_path, acc=acc, decays=[decays for _, decays in cases], bias=bias,
+        vth_mant=vth_mant
     )
     for index, (largest, decays) in enumerate(cases):
-        spikes = np.zeros((1, n, n_steps), dtype=np.uint8)
-        n_active = np.zeros((1, n), dtype=np.int32)
-        thresholds = np.full(n, vth_mant, dtype=np.int32)
-        kernels.run_cuba(acc[index][None], *decays, thresholds, spikes, n_active)
+        neuron = CubaNeuron(*decays, vth_mant, bias=tuple(bias[index].tolist()))
+        layer = Layer("n", (), neuron, (n,))
+        spikes, u, v = NeuronState(layer, 1).run(acc[index][None], with_states=True)
+        assert np.array_equal(u[0].T, lava["u"][index])
+        assert np.array_equal(v[0].T, lava["v"][index])
         expected = lava["fired"][index].T
         assert expected.any()
         assert np.array_equal(spikes[0, :, 1:], expected[:, :-1]), (largest, decays)

@@ -47,6 +47,19 @@ def allocate(network: Network, spikes: Any) -> Any:
     return run
 
 
+@pytest.fixture
+def curves(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return a mapping that holds, after an allocation, the curve it saw of every group."""
+    seen: dict[str, Any] = {}
+
+    def catch(curves: dict[str, Any], n_total: int) -> dict[str, int]:
+        seen.update(curves)
+        return {name: 10 for name in curves}
+
+    monkeypatch.setattr("pipeline.levels.least_loss_counts", catch)
+    return seen
+
+
 def n_keep(levels: dict[str, Level]) -> dict[str, int]:
     return {name: level.n_keep for name, level in levels.items()}
 
@@ -100,17 +113,10 @@ def test_layers_with_their_own_sparsity_leave_the_global_one_to_the_others(
 
 
 def test_the_measured_curve_is_the_distance_of_the_output_with_one_group_pruned(
-    network: Network, spikes: Any, allocate: Any, make_recipe: Any, monkeypatch: Any
+    network: Network, spikes: Any, allocate: Any, make_recipe: Any, curves: Any
 ) -> None:
-    seen = {}
-
-    def catch(curves: Any, n_total: int) -> dict[str, int]:
-        seen.update(curves)
-        return {name: 10 for name in curves}
-
-    monkeypatch.setattr("pipeline.levels.least_loss_counts", catch)
     _, bank = allocate(make_recipe(allocation="sensitivity"))
-    curve = seen["fc1"]
+    curve = curves["fc1"]
     assert curve.n_keep.tolist() == [max(1, round(320 * share)) for share in _SHARES_KEPT]
     dense = emulate(network, spikes).spikes["fc2"]
     for n, loss in zip(curve.n_keep, curve.loss, strict=True):
@@ -124,17 +130,10 @@ def test_the_measured_curve_is_the_distance_of_the_output_with_one_group_pruned(
 
 @pytest.mark.parametrize("importance", ["uniform", "output"])
 def test_predicted_curves_of_layers_share_a_unit(
-    network: Network, allocate: Any, make_recipe: Any, monkeypatch: Any, importance: str
+    network: Network, allocate: Any, make_recipe: Any, curves: Any, importance: str
 ) -> None:
-    seen = {}
-
-    def catch(curves: Any, n_total: int) -> dict[str, int]:
-        seen.update(curves)
-        return {name: 10 for name in curves}
-
-    monkeypatch.setattr("pipeline.levels.least_loss_counts", catch)
     _, bank = allocate(make_recipe(allocation="loss", importance=importance))
-    for name, curve in seen.items():
+    for name, curve in curves.items():
         assert curve.loss[-1] == 0.0 and (np.diff(curve.loss) < 0).all()
         (part,) = bank.pruned(name, int(curve.n_keep[3])).parts
         unit = 1.0

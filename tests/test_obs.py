@@ -216,7 +216,7 @@ def test_each_row_loses_its_own_number(make_group: Any) -> None:
     n_keep = torch.tensor([0, 3, 8, 9])
     whole = torch.ones(4, 9, dtype=torch.bool)
     found = obs_rows(
-        torch.from_numpy(group.W), torch.from_numpy(group.H), whole, n_keep, Greedy()).numpy()
+        torch.from_numpy(group.W), torch.from_numpy(group.H), whole, n_keep).numpy()
     assert found.sum(axis=1).tolist() == n_keep.tolist()
     for row in (1, 2):
         alone = type(group)(group.W[[row]], group.A)

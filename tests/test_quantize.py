@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.bank import LayerBank, stitch
+from pipeline.bank import LayerBank
 from pipeline.calibrate import Calibration, calibrate
 from pipeline.compress import Pruning, Scaling
 from pipeline.compress_synapse import CompressedSynapse, Level, Method
@@ -87,18 +87,17 @@ def test_compressed_network_becomes_even_integers_on_the_grid_of_its_bits(
     network = dense_chain() if kind == "dense" else conv_chain(input_shape=(2, 5, 4))
     levels = {s.name: Level(s.weight.size // 2, bits) for s in network.synapses}
     parts, _ = compressed(network, random_spikes(network, 10), levels)
-    stitched = stitch(network, parts)
-    integer, _ = to_integers(stitched, parts)
-    assert integer.is_integer and not stitched.is_integer
-    for layer, floating in zip(integer.layers, stitched.layers, strict=True):
+    integer, _ = to_integers(network, parts)
+    assert integer.is_integer
+    for layer, dense in zip(integer.layers, network.layers, strict=True):
         (synapse,) = layer.synapses
         assert not (synapse.weight & 1).any()
         assert synapse.weight.min() >= -256 and synapse.weight.max() <= 254
         assert synapse.weight_bits == inferred_weight_bits(synapse.weight) <= bits
         assert 1 <= layer.neuron.vth_mant <= MAX_EXACT_VTH_MANT
         # weights and threshold are scaled together: the float network is the same network
-        scale = floating.neuron.vth_mant / layer.neuron.vth_mant
-        assert np.allclose(floating.synapses[0].weight, synapse.weight * scale, rtol=1e-14)
+        scale = dense.neuron.vth_mant / layer.neuron.vth_mant
+        assert np.allclose(parts[synapse.name].weight, synapse.weight * scale, rtol=1e-14)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -114,7 +113,7 @@ def test_pruned_weights_stay_zero_after_quantization(
         network, random_spikes(network, 10), {name: Level(n, bits) for name, n in n_keep.items()},
         method,
     )
-    integer, _ = to_integers(stitch(network, parts), parts)
+    integer, _ = to_integers(network, parts)
     bank = LayerBank(network, calibration, method)
     for synapse in integer.synapses:
         mask = bank.pruned(synapse.name, n_keep[synapse.name]).parts[0].mask
@@ -129,7 +128,7 @@ def test_ledger_counts_what_was_pruned_rounded_to_zero_clipped_and_rescaled(
     parts, _ = compressed(
         network, random_spikes(network, 10), {"fc0": Level(40, 2), "fc1": Level(20, 2)}
     )
-    integer, ledger = to_integers(stitch(network, parts), parts)
+    integer, ledger = to_integers(network, parts)
     listed = {(e.layer, e.what): (e.count, e.total) for e in ledger}
     assert listed["fc0", "weights pruned"] == (192 - 40, 192)
     assert listed["fc1", "weights pruned"] == (160 - 20, 160)
@@ -152,7 +151,7 @@ def test_codes_that_need_fewer_bits_than_asked_are_in_the_ledger(
     network = dense_chain(sizes=(12, 4))
     parts, _ = compressed(network, random_spikes(network), {"fc0": Level(48, 8)})
     few = replace(parts["fc0"], codes=np.where(parts["fc0"].codes > 0, 64, -64).astype(np.int16))
-    integer, ledger = to_integers(stitch(network, parts), {"fc0": few})
+    integer, ledger = to_integers(network, {"fc0": few})
     bits = inferred_weight_bits(integer.synapses[0].weight)
     assert bits < 8
     assert LedgerEntry("fc0", f"codes need only {bits} of 8 bits", 1, 1) in ledger
@@ -165,8 +164,8 @@ def test_everything_kept_at_8_bits_stays_close_to_the_dense_network(
     parts, _ = compressed(
         network, random_spikes(network, 10), {"fc0": Level(192, 8), "fc1": Level(160, 8)}
     )
-    for synapse in stitch(network, parts).synapses:
-        assert np.abs(synapse.weight - network.layer_of(synapse.name).synapses[0].weight).max() < 6
+    for synapse in network.synapses:
+        assert np.abs(parts[synapse.name].weight - synapse.weight).max() < 6
 
 
 def test_all_codes_zero_is_refused_by_layer_name(dense_chain: Any, random_spikes: Any) -> None:
@@ -174,7 +173,7 @@ def test_all_codes_zero_is_refused_by_layer_name(dense_chain: Any, random_spikes
     parts, _ = compressed(network, random_spikes(network), {"fc0": Level(10, 4)})
     nothing = replace(parts["fc0"], codes=np.zeros((4, 12), dtype=np.int16))
     with pytest.raises(CompressionError, match="layer 'fc0': all weights are zero"):
-        to_integers(stitch(network, parts), {"fc0": nothing})
+        to_integers(network, {"fc0": nothing})
 
 
 def test_more_sparsity_and_fewer_bits_never_predict_less_loss(

@@ -20,13 +20,13 @@ from pipeline.bank import LayerBank
 from pipeline.calibrate import Calibration, calibrate
 from pipeline.compress_synapse import CompressedSynapse, Level, Method, PrunedGroups
 from pipeline.compressor import compress_network, method_of
-from pipeline.distance import van_rossum_distance
+from pipeline.distance import executed_losses
 from pipeline.emulate import Trace, accuracy, emulate
 from pipeline.energy import account
 from pipeline.errors import CalibrationError, CompressionError, DesignRuleError
 from pipeline.ingest import slayer
 from pipeline.ingest.checkpoint import load_module
-from pipeline.match_rates import match_layer, match_rates
+from pipeline.match_rates import match_rates
 from pipeline.model_folder import find_model
 from pipeline.network import Network
 from pipeline.place import check_rules, place
@@ -150,20 +150,18 @@ def _layers(network: Network, bench: Bench, parts: dict[str, CompressedSynapse])
     """Return per layer what was predicted, and what it does when all before it is dense."""
     rows = []
     trace = emulate(network, bench.traced)
+    executed = executed_losses(network, bench.network, bench.traced)
     for layer in network.layers:
         (synapse,) = layer.synapses
         part = parts[synapse.name]
-        _, spikes = match_layer(network, layer, bench.dense.spikes, None)
-        dense = bench.dense.spikes[layer.name]
-        distance = van_rossum_distance(spikes, dense, layer.neuron.voltage_decay)
         rows.append({
             "layer": layer.name, "n_weights": int(part.codes.size), "n_kept": int(part.n_kept),
             "bits": "ternary" if part.level.is_ternary else int(part.level.bits),
             "pruning_loss": _brief(part.pruning_loss),
             "quantization_loss": _brief(part.quantization_loss),
-            "executed_loss": _brief(distance.mean()),
+            "executed_loss": _brief(executed[layer.name]),
             "rate": _brief(trace.spikes[layer.name].mean()),
-            "dense_rate": _brief(dense.mean()),
+            "dense_rate": _brief(bench.dense.spikes[layer.name].mean()),
             "vth_mant": int(layer.neuron.vth_mant), "algorithm": part.algorithm,
             "relative_loss": None if part.relative_loss is None else _brief(part.relative_loss),
         })

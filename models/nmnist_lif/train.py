@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from models.nmnist_lif.network import Network
+from models.nmnist_mlp.network import Network
 from models.training import TrainingPlan, train
 
 PLAN = TrainingPlan()
 
 if __name__ == "__main__":
     torch.manual_seed(PLAN.seed)
-    train(Network(), Path(__file__).parent, PLAN)
+    train(Network(current_decay=1.0), Path(__file__).parent, PLAN)

@@ -16,6 +16,8 @@ fell. Greedy OBS never takes a removal back; this does.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -43,7 +45,10 @@ def admm_mask(
     # only a mask comes of this: float32 is enough, and twice as fast
     eigenvalue, Q = torch.linalg.eigh((H / scale[:, None] / scale[None, :]).float())
     eigenvalue = eigenvalue.clamp(min=1e-6)
-    scaled = (W * scale).float()
+    scaled = W * scale
+    # importance may make W tiny; a power of two keeps it in float32's range and every digit
+    _, exponent = math.frexp(float(scaled.abs().max()))
+    scaled = (scaled * math.ldexp(1.0, -exponent)).float()
     Z, U = scaled.clone(), torch.zeros_like(scaled)
     WH_Q = (scaled @ Q) * eigenvalue
     mask, rho = candidates, _FIRST_RHO

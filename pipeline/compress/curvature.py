@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.compress.linalg import cholesky
-from pipeline.network import ConvGeometry, CubaNeuron
+from pipeline.network import ConvGeometry
+from pipeline.neuron import CubaNeuron
 
 DECAY_UNITY = 4096
 OBJECTIVES = ("smp", "voltage", "obc")
@@ -66,7 +67,7 @@ def filter_spikes(spikes: Tensor, current_decay: int, voltage_decay: int) -> Ten
     Parameters
     ----------
     spikes : (..., t) of any numeric dtype
-    current_decay, voltage_decay : 0..4096, see :class:`pipeline.network.CubaNeuron`
+    current_decay, voltage_decay : 0..4096, see :class:`pipeline.neuron.CubaNeuron`
 
     Returns
     -------

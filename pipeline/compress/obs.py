@@ -71,20 +71,19 @@ def obs_mask(
     return mask
 
 
-def obs_rows(W: Tensor, H: Tensor, candidates: Tensor, n_keep: Tensor, greedy: Greedy) -> Tensor:
+def obs_rows(W: Tensor, H: Tensor, candidates: Tensor, n_keep: Tensor, block: int = 1) -> Tensor:
     """Return the mask that leaves each row its own number of weights, (rows, d_in) bool.
 
     Parameters
     ----------
     n_keep : (rows,) integers
+    block : B, the weights removed at once
     """
     mask, H_inv = candidates.clone(), inverse(H)
     for row in range(len(W)):
         n_removed = int(candidates[row].sum()) - int(n_keep[row])
         order, _ = _trace(
-            W[row], H, H_inv, candidates[row], greedy.block(len(H)),
-            greedy.eliminate_frac * n_removed / max(1, int(candidates[row].sum())), UNSTRUCTURED,
-            n_removed)
+            W[row], H, H_inv, candidates[row], block, 0.0, UNSTRUCTURED, n_removed)
         mask[row, order] = False
     return mask
 

@@ -85,7 +85,8 @@ def prune(
     n_keep : weights to keep, 1 .. rows * d_in; fewer are kept if fewer are allowed. N:M keeps
         what the pattern lets stay, whatever ``n_keep``; ``inputs`` the nearest whole number.
     allowed : (rows, d_in) bool, False where a weight is zero and must stay so; all by default.
-        Weights that are merely zero score zero and are removed first.
+        Weights that are merely zero are the first to go by greedy OBS and by magnitude; ADMM may
+        give one a value.
     channel_size : inputs per input channel, for the pattern ``inputs``
 
     Raises
@@ -148,14 +149,14 @@ def _climb(W: Tensor, H: Tensor, candidates: Tensor, n_keep: int, pruning: Pruni
         return swap(W, H, mask, candidates, pruning.pattern), "swaps", None
     n_sample = int(np.clip(_SAMPLE_BUDGET / len(H) ** 3, 1, min(len(W), _MOST_SAMPLED)))
     rows = torch.linspace(0, len(W) - 1, n_sample, device=W.device).round().long()
-    greedy = Greedy(0.0 if len(H) <= _EXACT_UP_TO else _BLOCK_FRAC)
+    block = 1 if len(H) <= _EXACT_UP_TO else Greedy(_BLOCK_FRAC).block(len(H))
     mask, best = candidates, (candidates, "", float("inf"))
     for algorithm in ("admm", "swaps", "eliminate", "blocks"):
         mask = (
             swap(W, H, mask, candidates) if algorithm == "swaps"
             else _MAKERS[algorithm](W, H, candidates, n_keep, UNSTRUCTURED)
         )
-        reference = obs_rows(W[rows], H, candidates[rows], mask[rows].sum(dim=1), greedy)
+        reference = obs_rows(W[rows], H, candidates[rows], mask[rows].sum(dim=1), block)
         ratio = _relative_loss(W[rows], H, mask[rows], reference)
         if ratio < best[2]:
             best = (mask, algorithm, ratio)

@@ -16,6 +16,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -57,8 +58,9 @@ def load_module(model: ModelFolder) -> torch.nn.Module:
             f"{model.network_file}: {model.class_name}(...) does not take the arguments of "
             f"model.yaml: {type(error).__name__}: {error}"
         ) from None
+    module.eval()
     _load_state(module, model)
-    return module.eval()
+    return module
 
 
 def save_checkpoint(module: torch.nn.Module, path: Path) -> None:
@@ -81,12 +83,13 @@ def save_checkpoint(module: torch.nn.Module, path: Path) -> None:
 
 
 def _import_file(model: ModelFolder) -> ModuleType:
-    """Import the user's module file by path, with its folder on the path while it loads."""
+    """Import the user's module file by path, with the file's folder on the path while it loads."""
     name = f"spikefit_model_{model.name}"
     spec = importlib.util.spec_from_file_location(name, model.network_file)
     assert spec is not None and spec.loader is not None
     imported = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(model.folder))
+    folder = str(model.network_file.parent)
+    sys.path.insert(0, folder)
     try:
         sys.modules[name] = imported
         # slayer prints advice about packages this project does not use
@@ -97,7 +100,7 @@ def _import_file(model: ModelFolder) -> ModuleType:
             f"{model.network_file}: cannot be imported: {type(error).__name__}: {error}"
         ) from None
     finally:
-        sys.path.remove(str(model.folder))
+        sys.path.remove(folder)
     return imported
 
 
@@ -123,6 +126,7 @@ def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
                 f"{model.checkpoint}: '{key}' holds {int((~value.isfinite()).sum())} non-finite of "
                 f"{value.numel()} values; the checkpoint is damaged or its training diverged"
             )
+    _size_as_in(module, state, model)
     try:
         module.load_state_dict(state)
     except (RuntimeError, AttributeError) as error:  # the latter for keys that are not strings
@@ -132,3 +136,27 @@ def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
             f"{model.checkpoint}: does not fit class {model.class_name} of {model.network_file}: "
             f"{problems}"
         ) from None
+
+
+def _size_as_in(module: torch.nn.Module, state: dict[str, Any], model: ModelFolder) -> None:
+    """Give tensors that a module sizes in its first forward the sizes of the checkpoint.
+
+    SLAYER's delays, decays per channel and running means hold one value until then, and the first
+    forward would draw delays and decays at random (slayer/axon/delay.py, neuron/cuba.py).
+    """
+    own = module.state_dict()
+    waiting = [
+        key for key, value in state.items()
+        if isinstance(value, torch.Tensor) and key in own and own[key].numel() == 1 < value.numel()
+    ]
+    if not waiting:
+        return
+    with contextlib.suppress(*_FAULTS_OF_A_USERS_MODULE), torch.no_grad():
+        module(torch.zeros(1, *model.description.input_shape, 2))
+    for key in waiting:
+        parent = module.get_submodule(key.rpartition(".")[0])
+        tensor = getattr(parent, key.rpartition(".")[2])
+        if isinstance(tensor, torch.Tensor) and tensor.shape != state[key].shape:
+            tensor.data = torch.zeros_like(state[key])
+        if getattr(parent, "init", None) is False:
+            setattr(parent, "init", True)  # noqa: B010 - torch types it as a module

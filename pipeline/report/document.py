@@ -60,7 +60,10 @@ def build_document(context: Context) -> Section:
         "ledger": _ledger(context),
         "calibration": _calibration(context),
         "artifacts": {
-            "files": [_file(context.out / name) for name in _HASHED_PRODUCTS],
+            "files": [
+                _file(context.out / name) for name in _HASHED_PRODUCTS
+                if name != "network.net" or context.value("export").obstacle is None
+            ],
             "stage_keys": {stage: context.key(stage) for stage in _STAGES},
         },
         "versions": _versions(),

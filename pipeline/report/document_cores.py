@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.compress_synapse import CompressedSynapse
 from pipeline.context import Context
 from pipeline.energy import EVENTS
 from pipeline.network import Layer
@@ -59,44 +60,36 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
     ----------
     cores : rows of `core_row`, of all layers
     """
-    (synapse,) = layer.synapses  # one group per layer, as everywhere before this stage
-    dense = context.value("ingest").network.layer_of(synapse.name)
-    part, calibration = context.value("compress")[synapse.name], context.value("calibrate")
+    dense = context.value("ingest").network.layer(layer.name)
+    (synapse,) = dense.synapses  # before joins are resolved every layer has one group
+    part, calibration = context.value("compress").get(synapse.name), context.value("calibrate")
     own = [core for core in cores if core["layer"] == layer.name]
     sums = {f"{event}_per_sample": fsum(c[f"{event}_per_sample"] for c in own) for event in EVENTS}
     n_activations = layer.n_neurons * context.value("energy").n_steps
     executed = sums["executed_synops_per_sample"]
-    n_nonzero = int(np.count_nonzero(synapse.weight))
+    n_nonzero = sum(int(np.count_nonzero(group.weight)) for group in layer.synapses)
     return {
         "name": layer.name,
         "synapse": synapse.name,
-        "source": synapse.source,
+        "source": ", ".join(group.source for group in layer.synapses),
         "kind": synapse.kind,
-        "weight_shape_dense": list(dense.synapses[0].weight.shape),
-        "weight_shape": list(synapse.weight.shape),
+        "weight_shape_dense": list(synapse.weight.shape),
+        "weight_shapes": [list(group.weight.shape) for group in layer.synapses],
         "n_neurons_dense": dense.n_neurons,
         "n_neurons": layer.n_neurons,
-        "n_weights_dense": dense.synapses[0].weight.size,
-        "n_weights": synapse.weight.size,
-        "n_weights_kept": part.n_kept,
-        "mask_by": part.algorithm,
-        "loss_over_greedy_obs": part.relative_loss,
+        "n_weights_dense": synapse.weight.size,
+        "n_weights": sum(group.weight.size for group in layer.synapses),
         "n_weights_nonzero": n_nonzero,
-        "connection_sparsity_dense_frac": dense.synapses[0].sparsity,
+        "connection_sparsity_dense_frac": synapse.sparsity,
         # of the weights as trained, or a layer that shrank would seem less sparse than it is
-        "connection_sparsity_frac": 1 - n_nonzero / dense.synapses[0].weight.size,
-        "weight_bits_dense": dense.synapses[0].weight_bits,
-        "weight_bits_asked": part.level.bits,
-        "weight_bits": synapse.weight_bits,
+        "connection_sparsity_frac": 1 - n_nonzero / synapse.weight.size,
+        "weight_bits_dense": synapse.weight_bits,
+        "weight_bits": max(group.weight_bits or 0 for group in layer.groups),
         "weight_bits_inferred_by_netx": context.value("lava").weight_bits.get(layer.name),
-        "weight_step_exp": part.step_exp,
         "vth_mant_dense": dense.neuron.vth_mant,
         "vth_mant": layer.neuron.vth_mant,
-        "weight_scale": part.vth_mant / dense.neuron.vth_mant,
-        "pruning_loss_predicted_per_sample": float(part.pruning_loss),
-        "quantization_loss_predicted_per_sample": float(part.quantization_loss),
-        "n_weights_clipped": part.n_out_of_grid,
-        "n_weights_rounded_to_zero": part.n_rounded_to_zero,
+        **_compression(dense, part),
+        "loss_executed_per_sample": context.value("emulate").executed_losses[layer.name],
         "firing_rate_dense_per_step": float(np.mean(calibration.rates[layer.name])),
         "firing_rate_per_step": sums["spikes_per_sample"] / n_activations,
         "n_cores": len(own),
@@ -106,4 +99,27 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         **sums,
         "effective_share_of_executed_frac":
             sums["effective_synops_per_sample"] / executed if executed else None,
+    }
+
+
+def _compression(dense: Layer, part: CompressedSynapse | None) -> Row:
+    """Return what became of the weights of a layer; of one that was left alone, next to nothing."""
+    if part is None:
+        bits = dense.synapses[0].weight_bits
+        return {
+            "n_weights_kept": dense.synapses[0].weight.size, "mask_by": "left alone",
+            "loss_over_greedy_obs": None, "weight_bits_asked": bits, "weight_step_exp": 1,
+            "weight_scale": 1.0, "pruning_loss_predicted_per_sample": 0.0,
+            "quantization_loss_predicted_per_sample": 0.0, "n_weights_clipped": 0,
+            "n_weights_rounded_to_zero": 0,
+        }
+    return {
+        "n_weights_kept": part.n_kept, "mask_by": part.algorithm,
+        "loss_over_greedy_obs": part.relative_loss, "weight_bits_asked": part.level.bits,
+        "weight_step_exp": part.step_exp,
+        "weight_scale": part.vth_mant / dense.neuron.nominal_vth,
+        "pruning_loss_predicted_per_sample": float(part.pruning_loss),
+        "quantization_loss_predicted_per_sample": float(part.quantization_loss),
+        "n_weights_clipped": part.n_out_of_grid,
+        "n_weights_rounded_to_zero": part.n_rounded_to_zero,
     }

@@ -16,7 +16,7 @@ def weights(document: Row) -> Table:
     return build("Layers before (dense, as trained) and after compression", document["layers"], [
         column("layer", "name"), column("kind", "kind"),
         ("shape before", lambda r: _shape(r["weight_shape_dense"]), str),
-        ("shape after", lambda r: _shape(r["weight_shape"]), str),
+        ("shape after", lambda r: " and ".join(map(_shape, r["weight_shapes"])), str),
         column("weights before", "n_weights_dense"),
         column("kept", "n_weights_kept"), column("nonzero", "n_weights_nonzero"),
         column("zeros before", "connection_sparsity_dense_frac", percent),
@@ -27,8 +27,10 @@ def weights(document: Row) -> Table:
 
 
 def quantization(document: Row) -> Table:
-    """Return grids, what they clipped, and the predicted losses, per layer."""
-    return build("Grids and predicted losses", document["layers"], [
+    """Return grids, what they clipped, and the losses, predicted and executed, per layer."""
+    caption = ("Grids and losses. Predicted: rise of the objective per sample. Executed: van "
+               "Rossum distance of the spikes to the dense layer's on the same input, per sample")
+    return build(caption, document["layers"], [
         column("layer", "name"), column("bits asked", "weight_bits_asked"),
         column("bits NetX infers", "weight_bits_inferred_by_netx"),
         ("grid step", lambda r: f"2^{r['weight_step_exp']}", str),
@@ -39,6 +41,7 @@ def quantization(document: Row) -> Table:
         column("loss over greedy OBS, sampled rows", "loss_over_greedy_obs", significant),
         column("pruning loss, by importance", "pruning_loss_predicted_per_sample", significant),
         column("quantization loss", "quantization_loss_predicted_per_sample", significant),
+        column("executed loss", "loss_executed_per_sample", significant),
     ])
 
 

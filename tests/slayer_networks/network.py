@@ -64,24 +64,141 @@ class NoHook(Chain):
         self.blocks[0].synapse.pre_hook_fx = None
 
 
-# ------------------------------------------------------------ not supported
-
-
 class Pool(Chain):
-    def __init__(self):
+    """On (2, 8, 7): the convolution leaves (4, 6, 5), odd where the pool is even."""
+
+    def __init__(self, kernel=2):
         super().__init__(
-            cuba.Conv(neuron(), 2, 4, 3, weight_scale=4), cuba.Pool(neuron(threshold=0.5), 2),
+            cuba.Conv(neuron(), 2, 4, 3, weight_scale=4),
+            cuba.Pool(neuron(threshold=0.5), kernel), cuba.Flatten(),
+            cuba.Dense(neuron(), 4 * 3 * (3 if kernel == 2 else 1), 5, weight_scale=4),
         )
 
 
 class Recurrent(Chain):
-    def __init__(self):
-        super().__init__(cuba.Recurrent(neuron(), 12, 10, weight_scale=4))
+    def __init__(self, **changes):
+        super().__init__(
+            cuba.Recurrent(neuron(**changes), 12, 10, weight_scale=4),
+            cuba.Dense(neuron(), 10, 6, weight_scale=4),
+        )
 
 
 class Affine(Chain):
+    def __init__(self, **options):
+        super().__init__(cuba.Dense(neuron(), 12, 16, weight_scale=4),
+                         cuba.Affine(neuron(), 16, 10, weight_scale=4, **options))
+
+
+class Average(Chain):
     def __init__(self):
-        super().__init__(cuba.Dense(neuron(), 12, 16), cuba.Affine(neuron(), 16, 10))
+        super().__init__(cuba.Dense(neuron(), 12, 15, weight_scale=4), cuba.Average(5))
+
+
+class Input(Chain):
+    """Neurons before the first weights."""
+
+    def __init__(self, weight=0.9):
+        super().__init__(cuba.Input(neuron(), weight=weight),
+                         cuba.Dense(neuron(), 12, 10, weight_scale=4))
+
+
+class Norm(Chain):
+    """Normalization with statistics that are not those of its start."""
+
+    def __init__(self, kind="mean", is_conv=False):
+        norm = {
+            "mean": slayer.neuron.norm.MeanOnlyBatchNorm,
+            "weight": slayer.neuron.norm.WgtScaleBatchNorm,
+            "torch": lambda: torch.nn.BatchNorm3d(4) if is_conv else torch.nn.BatchNorm1d(16),
+        }[kind]
+        first = cuba.Conv(neuron(norm=norm), 2, 4, 3, weight_scale=4) if is_conv else \
+            cuba.Dense(neuron(norm=norm), 12, 16, weight_scale=4)
+        super().__init__(first, *([cuba.Flatten()] if is_conv else []),
+                         cuba.Dense(neuron(), 4 * 6 * 5 if is_conv else 16, 5, weight_scale=4))
+        n_channels = 4 if is_conv else 16
+        statistics = first.neuron.norm
+        statistics.running_mean = torch.linspace(-0.3, 0.4, n_channels)
+        if kind == "weight":
+            statistics.running_var = torch.tensor([0.1])  # a factor of 2
+        if kind == "torch":
+            statistics.running_var = torch.linspace(0.2, 1.5, n_channels)
+            with torch.no_grad():
+                statistics.bias += 0.1
+
+
+class Delay(Chain):
+    def __init__(self, is_conv=False):
+        first = cuba.Conv(neuron(), 2, 4, 3, weight_scale=4, delay=True) if is_conv else \
+            cuba.Dense(neuron(), 12, 16, weight_scale=4, delay=True)
+        super().__init__(first, *([cuba.Flatten()] if is_conv else []),
+                         cuba.Dense(neuron(), 4 * 6 * 5 if is_conv else 16, 5, weight_scale=4,
+                                    delay=True))
+        for block in (first, self.blocks[-1]):
+            n_channels = 4 if is_conv and block is first else block.synapse.out_channels
+            block.delay.init = True
+            block.delay.delay.data = torch.linspace(0, 7.9, n_channels)
+
+
+class OwnDecays(Chain):
+    def __init__(self):
+        options = {"shared_param": False, "current_decay": (0.1, 0.9), "voltage_decay": (0.01, 0.5)}
+        super().__init__(cuba.Dense(neuron(**options), 12, 16, weight_scale=4),
+                         cuba.Dense(neuron(), 16, 5, weight_scale=4))
+
+
+class Graph(torch.nn.Module):
+    """Skips, sums and concatenation, and a log that does not matter."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+        self.a = cuba.Dense(neuron(), 12, 12, weight_scale=4)
+        self.b = cuba.Dense(neuron(), 12, 12, weight_scale=4)
+        n_in = {"concat": 24, "concat all": 36}.get(what, 12)
+        self.c = cuba.Dense(neuron(), n_in, 10, weight_scale=4)
+        self.log = []
+
+    def forward(self, spikes):
+        first = self.a(spikes)
+        self.log.append(first.mean().item())
+        if self.what == "skip":
+            return self.c(self.b(first) + spikes)
+        if self.what == "in place":
+            second = self.b(first)
+            second += first
+            return self.c(second)
+        if self.what == "sum of a list":
+            return self.c(sum([first, self.b(first), spikes]))
+        if self.what == "twice the same":
+            second = self.b(first)
+            return self.c(torch.add(second, second))
+        if self.what == "concat":
+            return self.c(torch.cat([first, self.b(spikes)], dim=1))
+        if self.what == "concat all":
+            second = self.b(first)
+            return self.c(torch.cat((first + second, torch.cat([second, spikes], 1)), dim=-2))
+        raise ValueError(self.what)
+
+
+class ConvGraph(torch.nn.Module):
+    """Feature maps added and concatenated, flattened before or after; on (2, 8, 7)."""
+
+    def __init__(self, groups=1):
+        super().__init__()
+        options = {"padding": 1, "weight_scale": 4}
+        self.a = cuba.Conv(neuron(), 2, 4, 3, **options)
+        self.b = cuba.Conv(neuron(), 4, 4, 3, **options)
+        self.c = cuba.Conv(neuron(), 8, 4, 3, stride=2, groups=groups, **options)
+        self.d = cuba.Dense(neuron(), 4 * 4 * 4 + 4 * 8 * 7, 6, weight_scale=2)
+
+    def forward(self, spikes):
+        first = self.a(spikes)
+        second = first + self.b(first)
+        third = self.c(torch.cat([second, first], dim=1))
+        return self.d(torch.cat([third.flatten(1, 3), first.flatten(1, 3)], dim=1)), third
+
+
+# ------------------------------------------------------------ not supported
 
 
 class Alif(Chain):
@@ -100,10 +217,10 @@ class Option(Chain):
         )
 
 
-class Norm(Chain):
+class RecurrentNorm(Chain):
     def __init__(self):
         norm = slayer.neuron.norm.MeanOnlyBatchNorm
-        super().__init__(cuba.Dense(neuron(norm=norm), 12, 10, weight_scale=4))
+        super().__init__(cuba.Recurrent(neuron(norm=norm), 12, 10, weight_scale=4))
 
 
 class PlainTorch(torch.nn.Module):
@@ -126,11 +243,6 @@ class Between(torch.nn.Module):
 
     def forward(self, spikes):
         hidden = self.a(spikes)
-        if self.what == "skip":
-            return self.b(hidden + spikes)
-        if self.what == "in-place skip":
-            hidden += spikes
-            return self.b(hidden)
         if self.what == "in-place mask":
             hidden[:, :6] = 0
             return self.b(hidden)
@@ -145,8 +257,8 @@ class Between(torch.nn.Module):
         if self.what == "dead end":
             self.b(hidden)
             return hidden
-        if self.what == "tuple":
-            return self.b(hidden), hidden
+        if self.what == "list":
+            return [self.b(hidden)]
         if self.what == "twice":
             return self.b(self.a(hidden))
         return self.b(hidden)
