@@ -12,7 +12,7 @@ UV     ?= uv
 
 STAMP = .venv/.stamp
 
-.PHONY: help setup doctor deploy train test test-fast lint bench bench-sbc lock clean distclean
+.PHONY: help setup doctor deploy train test test-all test-fast lint bench bench-sbc lock clean distclean
 
 help: ## show this list (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ train: $(STAMP) ## train MODEL again (minutes to hours)
 
 test: $(STAMP) ## run all tests
 	.venv/bin/python -m pytest
+
+test-all: $(STAMP) ## run all tests with 300 generated networks through SLAYER, emulator and Lava
+	.venv/bin/python -m pytest --generated 300
 
 test-fast: $(STAMP) ## run the tests but for the slow ones (Lava, SLAYER, whole deployments)
 	.venv/bin/python -m pytest -m "not slow"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,32 +73,77 @@ def run_lava(
     ExportError
         If the stock loader finds other bits or weights than ``network`` declares.
     """
-    check_input(network, spikes)
+    (run,) = run_lava_many([LavaJob(network, spikes, net_file, with_states, bias_from)],
+                           time_limit_s)
+    return run
+
+
+def run_lava_many(jobs: Sequence[LavaJob], time_limit_s: float) -> list[LavaRun]:
+    """Return the runs of several networks, one after another in one process: imports cost most.
+
+    Parameters
+    ----------
+    time_limit_s : of all together
+
+    Raises
+    ------
+    As :func:`run_lava`.
+    """
+    for job in jobs:
+        check_input(job.network, job.spikes)
     begin = time.perf_counter()
-    quantities = ("spikes", "u", "v") if with_states else ("spikes",)
     with tempfile.TemporaryDirectory(prefix="spikefit-lava-") as name:
         folder = Path(name)
-        save_artifact(folder / "network.npz", without_joins(network), {})
-        (folder / "job.json").write_text(json.dumps({
-            "net_file": str(net_file.resolve()) if net_file else None,
-            "n_steps": spikes.shape[-1] + 1, "quantities": quantities,
-            "is_bias_early": bias_from == "power_on",
-            "n_message_bits": 0 if spikes.max() <= 1 and spikes.min() >= 0 else _GRADED_BITS,
-        }))
-        np.save(folder / "spikes.npy", _stream(network, spikes, is_stock=net_file is not None))
+        for index, job in enumerate(jobs):
+            (folder / str(index)).mkdir()
+            job.write(folder / str(index))
         n_attempts = _run_within_limit(folder, time_limit_s)
+        elapsed = time.perf_counter() - begin
+        return [job.read(folder / str(index), elapsed, n_attempts)
+                for index, job in enumerate(jobs)]
+
+
+@dataclass(frozen=True)
+class LavaJob:
+    """One network to be run by Lava; the fields are the parameters of :func:`run_lava`."""
+
+    network: Network
+    spikes: NDArray[np.uint8]
+    net_file: Path | None = None
+    with_states: bool = False
+    bias_from: BiasFrom = "power_on"
+
+    @property
+    def _quantities(self) -> tuple[str, ...]:
+        return ("spikes", "u", "v") if self.with_states else ("spikes",)
+
+    def write(self, folder: Path) -> None:
+        """Write what the worker needs."""
+        save_artifact(folder / "network.npz", without_joins(self.network), {})
+        (folder / "job.json").write_text(json.dumps({
+            "net_file": str(self.net_file.resolve()) if self.net_file else None,
+            "n_steps": self.spikes.shape[-1] + 1, "quantities": self._quantities,
+            "is_bias_early": self.bias_from == "power_on",
+            "n_message_bits":
+                0 if self.spikes.max() <= 1 and self.spikes.min() >= 0 else _GRADED_BITS,
+        }))
+        stream = _stream(self.network, self.spikes, is_stock=self.net_file is not None)
+        np.save(folder / "spikes.npy", stream)
+
+    def read(self, folder: Path, elapsed_s: float, n_attempts: int) -> LavaRun:
+        """Return what the worker wrote."""
         loaded = json.loads((folder / "result.json").read_text())["layers"]
         recorded = {
             quantity: {
                 layer.name: _unstream(folder / f"layer{index}.{quantity}", quantity, layer,
-                                      len(spikes), is_stock=net_file is not None)
-                for index, layer in enumerate(network.layers)
-            } for quantity in quantities
+                                      len(self.spikes), is_stock=self.net_file is not None)
+                for index, layer in enumerate(self.network.layers)
+            } for quantity in self._quantities
         }
-    bits = _check_loaded(network, loaded) if net_file else {}
-    trace = Trace({INPUT: spikes, **recorded["spikes"]}, {}, recorded.get("u", {}),
-                  recorded.get("v", {}))
-    return LavaRun(trace, bits, time.perf_counter() - begin, n_attempts)
+        bits = _check_loaded(self.network, loaded) if self.net_file else {}
+        trace = Trace({INPUT: self.spikes, **recorded["spikes"]}, {}, recorded.get("u", {}),
+                      recorded.get("v", {}))
+        return LavaRun(trace, bits, elapsed_s, n_attempts)
 
 
 def _stream(network: Network, spikes: NDArray[np.uint8], is_stock: bool) -> NDArray[np.int32]:
@@ -175,7 +221,7 @@ def _run_worker(folder: Path, time_limit_s: float) -> None:
             code = worker.wait(time_limit_s)
         finally:
             _end_session(worker)
-    if code != 0 or not (folder / "result.json").exists():
+    if code != 0:
         raise LavaError(f"Lava died with exit code {code}. Its last output:\n{_tail(log)}")
 
 

@@ -1,9 +1,10 @@
 """The process that runs Lava: a network and spikes in, files out. Started by lava_backend.
 
-``python -m pipeline.lava_worker JOB`` reads ``JOB/job.json`` and ``JOB/spikes.npy``, builds the
-network, with the stock loader from a NetX file or wired by us from ``JOB/network.npz``, streams
-all samples through one build (:mod:`pipeline.lava_models`), and writes per layer and quantity a raw
-file ``(steps, *shape)`` in Lava's axis order, then ``JOB/result.json``.
+``python -m pipeline.lava_worker JOBS`` goes through the folders of JOBS in order: it reads
+``job.json`` and ``spikes.npy``, builds the network, with the stock loader from a NetX file or wired
+by us from ``network.npz``, streams all samples through one build (:mod:`pipeline.lava_models`), and
+writes per layer and quantity a raw file ``(steps, *shape)`` in Lava's axis order, then
+``result.json``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lava.lib.dl.netx import hdf5
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc import io
@@ -64,6 +64,9 @@ Built = tuple[Any, list[tuple[Any, tuple[Any, ...]]], list[dict[str, Any]]]
 
 def _stock(job: dict[str, Any], stream: Any) -> Built:
     """Return the processes that the stock loader makes of a NetX file, fed by the stream."""
+    # imports torch: seconds that wired networks need not wait for
+    from lava.lib.dl.netx import hdf5
+
     network = hdf5.Network(
         net_config=job["net_file"], input_message_bits=job["n_message_bits"])
     network._log_config.level = logging.ERROR
@@ -117,4 +120,7 @@ def _describe(layer: Any) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    jobs = sorted((path for path in Path(sys.argv[1]).iterdir() if path.is_dir()),
+                  key=lambda path: int(path.name))
+    for path in jobs:
+        main(path)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # by their own names, because lava-nc installs a package "tests"
 sys.path.insert(0, str(Path(__file__).parent))
-pytest_plugins = ["deployments", "report_artifacts", "shrinking"]
+pytest_plugins = ["deployments", "generated", "report_artifacts", "shrinking"]
 
 settings.register_profile("spikefit", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("spikefit")

@@ -100,7 +100,7 @@ def _options(block: Any) -> dict[str, bool]:
         "a learned delay that was never set (run the module before you save it)":
             getattr(block, "delay", None) is not None and not block.delay.init,
         "a decay per channel that was never drawn (run the module before you save it)":
-            not neuron.shared_param and neuron.current_decay.numel() == 1,
+            not neuron.shared_param and neuron.current_decay.numel() == 1 and neuron.shape is None,
         f"the normalization {type(neuron.norm).__name__}":
             neuron.norm is not None and not isinstance(neuron.norm, _FOLDED),
     }
