@@ -12,10 +12,10 @@ UV     ?= uv
 
 STAMP = .venv/.stamp
 
-.PHONY: help setup doctor deploy train test test-all test-fast lint bench bench-sbc lock clean distclean
+.PHONY: help setup doctor deploy train test test-all test-fast lint bench bench-emulator bench-sbc lock clean distclean
 
 help: ## show this list (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@printf '  %-20s %s\n' \
 	  'MODEL=$(MODEL)' 'network: a folder of models/' \
@@ -56,6 +56,9 @@ bench: $(STAMP) ## run every benchmark in turn
 	@for file in $(sort $(wildcard benchmarks/bench_*.py)); do \
 	  echo "$$file"; .venv/bin/python "$$file" || exit 1; \
 	done
+
+bench-emulator: $(STAMP) ## time the emulator against Lava's steady state and SLAYER
+	.venv/bin/python -W ignore benchmarks/bench_emulator.py
 
 bench-sbc: $(STAMP) ## measure SBC against its baselines (hours; run again to continue)
 	.venv/bin/python benchmarks/sbc --workers $(WORKERS) $(if $(SHORT),--short)

@@ -19,17 +19,15 @@ from numba import njit, prange
 def decay_toward_zero(state, decay):
     """Return ``state * (4096 - decay) / 4096``, truncated toward zero; int64 inside."""
     product = np.int64(state) * np.int64(4096 - decay)
-    return product >> 12 if product >= 0 else -((-product) >> 12)
+    # a shift rounds down: 4095 more lets it round up below zero; without a branch it vectorizes
+    return (product + ((product >> 63) & 4095)) >> 12
 
 
 @njit(cache=True, inline="always")
 def wrap_current(u):
     """Return a current wrapped into 24 bits as Lava wraps it: (-2^23, 2^23]."""
-    if u > 8388608:
-        return u - 16777216
-    if u <= -8388608:
-        return u + 16777216
-    return u
+    u = u - 16777216 if u > 8388608 else u
+    return u + 16777216 if u <= -8388608 else u
 
 
 @njit(cache=True, inline="always")
@@ -98,25 +96,29 @@ def run_cuba(
                     if fired[n, i]:
                         for o in range(n_out):
                             fed_back[o] += recurrent[i, o]
-            for o in range(n_out):
+            n_fired = 0
+            for o in range(n_out):  # all neurons alike, idle ones too: this vectorizes
                 received = acc[n, t, o] + fed_back[o]
-                fired[n, o] = 0
-                if received != 0 or u[n, o] != 0 or v[n, o] != 0 or bias[o] != 0:
-                    n_active[n, o] += 1
-                    u_new = wrap_current(
-                        decay_toward_zero(u[n, o], current_decay[o]) + (np.int64(received) << 6))
-                    v_new = saturate_voltage(
-                        decay_toward_zero(v[n, o], voltage_decay[o]) + u_new + bias[o])
-                    if v_new > threshold[o]:
-                        v_new = 0
-                        fired[n, o] = 1
+                is_active = (received != 0) | (u[n, o] != 0) | (v[n, o] != 0) | (bias[o] != 0)
+                n_active[n, o] += np.int32(is_active)
+                u_new = wrap_current(
+                    decay_toward_zero(u[n, o], current_decay[o]) + (np.int64(received) << 6))
+                v_new = saturate_voltage(
+                    decay_toward_zero(v[n, o], voltage_decay[o]) + u_new + bias[o])
+                fires = v_new > threshold[o]
+                n_fired += fires
+                fired[n, o] = fires
+                u[n, o] = u_new
+                v[n, o] = 0 if fires else v_new
+            if n_fired:
+                for o in range(n_out):
+                    if fired[n, o]:
                         leaves = t + 1 + delay[o]
                         if leaves < n_steps:
                             spikes[n, o, leaves] = 1
                         else:
                             tail[n, o, leaves - n_steps] = 1
-                    u[n, o] = u_new
-                    v[n, o] = v_new
-                if is_traced:
+            if is_traced:
+                for o in range(n_out):
                     u_trace[n, o, t] = u[n, o]
                     v_trace[n, o, t] = v[n, o]

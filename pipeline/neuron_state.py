@@ -25,11 +25,11 @@ class NeuronState:
 
     def __init__(self, layer: Layer, n_samples: int) -> None:
         neuron, self._layer = layer.neuron, layer
-        self._current_decay = _each(layer, neuron.channel_current_decay, neuron.current_decay)
-        self._voltage_decay = _each(layer, neuron.channel_voltage_decay, neuron.voltage_decay)
-        self._threshold = _each(layer, neuron.channel_vth_mant, neuron.vth_mant) << 6
-        self._bias = _each(layer, neuron.bias, 0) << 6
-        self._delay = _each(layer, layer.axonal_delay, 0).astype(np.int64)
+        self._current_decay = each_neuron(layer, neuron.channel_current_decay, neuron.current_decay)
+        self._voltage_decay = each_neuron(layer, neuron.channel_voltage_decay, neuron.voltage_decay)
+        self._threshold = each_neuron(layer, neuron.channel_vth_mant, neuron.vth_mant) << 6
+        self._bias = each_neuron(layer, neuron.bias, 0) << 6
+        self._delay = each_neuron(layer, layer.axonal_delay, 0).astype(np.int64)
         self._recurrent = np.zeros((0, 0), dtype=np.int32)
         if layer.recurrent is not None:
             self._recurrent = np.ascontiguousarray(layer.recurrent.weight.T, dtype=np.int32)
@@ -69,7 +69,9 @@ class NeuronState:
         self.run(np.zeros((len(self._u), 1, self._layer.n_neurons), dtype=np.int32))
 
 
-def _each(layer: Layer, per_channel: tuple[float, ...] | None, shared: int) -> NDArray[np.int32]:
+def each_neuron(
+    layer: Layer, per_channel: tuple[float, ...] | None, shared: int
+) -> NDArray[np.int32]:
     """Return the value of every neuron, (n_neurons,), from one per channel or a shared one."""
     values = np.array(per_channel or (shared,) * layer.n_channels, dtype=np.int32)
     return np.repeat(values, layer.n_neurons // layer.n_channels)
