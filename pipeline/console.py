@@ -100,14 +100,16 @@ def _layer_table(line: Line) -> Table:
             energy.counts[event][:, cores].sum(axis=1).mean()
             for event in ("effective_synops", "executed_synops")
         )
-        # of the weights as trained: those of neurons that are gone count as zeros
-        n_weights = sum(s.weight.size for s in before.synapses)
+        # of the weights as trained, those of neurons that are gone count as zeros; a joined source
+        # takes the weights of each of its sources
+        n_weights = max(sum(s.weight.size for s in x.synapses) for x in (before, after))
         n_nonzero = sum(int((s.weight != 0).sum()) for s in after.synapses)
         table.add_row(
             escape(after.name), _change(before.n_neurons, after.n_neurons), f"{n_weights:,}",
             f"{n_nonzero / n_weights:.1%}",
-            "/".join(str(s.weight_bits) for s in after.synapses),
-            f"{before.neuron.vth_mant} -> {after.neuron.vth_mant}", str(len(cores)),
+            str(max(group.weight_bits or 0 for group in after.groups)),
+            f"{before.neuron.vth_mant} -> {after.neuron.vth_mant}" if after.neuron.fires else "none",
+            str(len(cores)),
             f"{effective:,.0f}", f"{executed:,.0f}",
         )
     return table
