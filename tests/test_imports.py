@@ -15,6 +15,7 @@ LAVA = {
     "pipeline/ingest/slayer_blocks.py", "pipeline/lava_worker.py", "pipeline/lava_wiring.py",
     "pipeline/lava_models.py",
 }
+NIR = {"pipeline/export_nir.py", "pipeline/ingest/nir_graph.py"}
 TORCH = {
     "pipeline/calibrate.py", "pipeline/ingest/checkpoint.py", "pipeline/ingest/slayer.py",
     "pipeline/ingest/observe.py", "pipeline/neuron_pruning.py",
@@ -64,6 +65,10 @@ def test_only_compression_and_ingest_import_torch() -> None:
     allowed = {path for path in found if path.startswith("pipeline/compress/")} | LAVA | TORCH
     assert found <= allowed
     assert found & TORCH == TORCH
+
+
+def test_only_the_reader_and_the_writer_of_nir_files_import_nir() -> None:
+    assert importers_of("nir", *PACKAGES) == NIR
 
 
 def test_hardware_targets_import_nothing_from_the_pipeline() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import CheckpointError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, MIXED_WEIGHT_RANGE
 from pipeline.quantize import LedgerEntry
 
@@ -49,6 +50,8 @@ def rounded(
     name: str, what: str, values: Floats
 ) -> tuple[NDArray[np.int64], list[LedgerEntry]]:
     """Return values as integers, and an entry if that changed any by more than single precision."""
+    if not (np.abs(values) < 1 << 31).all():
+        raise CheckpointError(f"node '{name}': {what} up to {np.abs(values).max():g}")
     whole = np.rint(values)
     change = np.abs(values - whole)
     count = int((change > SINGLE_PRECISION * np.maximum(1.0, np.abs(values))).sum())
