@@ -86,6 +86,7 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
                 "and a SLAYER neuron holds one for its whole layer: set "
                 "'compress.match_rates: layer' in the recipe"
             )
+    forget(module)
     blocks = dict(module.named_modules())
     for layer in network.layers:
         block = blocks[layer.name]

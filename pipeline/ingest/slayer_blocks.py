@@ -229,6 +229,8 @@ def _folded(layer: Layer, neuron: Any) -> Layer:
     the weights, an offset to the voltage at every step.
     """
     factor, offset = _normalization(neuron)
+    # what `unfold` leaves of a factor is the rounding of its float32 statistics
+    factor = np.where(np.abs(factor - 1) < 1e-6, 1.0, factor)
     bias = np.broadcast_to(offset * neuron.w_scale, layer.n_channels)
     (synapse,) = layer.synapses
     weight = synapse.weight
