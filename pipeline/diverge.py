@@ -64,7 +64,7 @@ def diverge(
         If the networks do not have layers of the same sizes in the same order.
     """
     _require_twins(network, twin)
-    rows = []
+    rows: list[LayerDivergence] = []
     outputs = {INPUT: trace.spikes[INPUT].reshape(-1, *twin.input_shape, network.n_steps)}
     for layer, other in zip(network.layers, twin.layers, strict=True):
         ours = trace.spikes[layer.name].reshape(len(outputs[INPUT]), layer.n_neurons, -1)
@@ -72,7 +72,9 @@ def diverge(
         isolated = _isolated(twin, other, outputs).reshape(ours.shape)
         where = ours != theirs
         n, n_twin = int(ours.sum()), int(theirs.sum())
-        is_parted = bool(where.any() or (ours != isolated).any())
+        # what parts after the first difference may only follow from it
+        is_first = bool(where.any()) and not any(row.n_differing for row in rows)
+        is_parted = is_first or bool((ours != isolated).any())
         rows.append(LayerDivergence(
             layer.name, other.name, n, n_twin, int(where.sum()), int((ours != isolated).sum()),
             _first(where), n_twin / n - 1 if n else None,

@@ -53,7 +53,7 @@ def emulate(
 
     Parameters
     ----------
-    spikes : (n, *network.input_shape, t) uint8
+    spikes : (n, *network.input_shape, t) integers; 0 and 1, or graded
     with_states : whether currents and voltages are recorded
     bias_from : the step from which biases act: with the first input, as SLAYER has it, or one step
         earlier, as stock Lava has it (facts: netx 3.2)
@@ -64,6 +64,7 @@ def emulate(
         If the spikes do not have the network's input shape.
     """
     check_input(network, spikes)
+    spikes = _counts(spikes)
     batches = [
         _joined_in_time(list(_run(network, batch, with_states, bias_from)))
         for batch in _batches(spikes)
@@ -81,6 +82,7 @@ def output_scores(network: Network, spikes: NDArray[np.uint8]) -> NDArray[np.flo
     No trace is kept: memory does not grow with the number of samples or steps.
     """
     check_input(network, spikes)
+    spikes = _counts(spikes)
     output, is_voltage = network.layers[-1], network.readout.quantity == "voltage"
     scores = []
     for batch in _batches(spikes):
@@ -118,6 +120,13 @@ def run_neurons(
     return spikes, state.n_active
 
 
+def _counts(spikes: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return input in the smallest type the kernels take: graded input may be negative or large."""
+    is_byte = spikes.dtype == np.uint8 or (spikes.min() >= 0 and spikes.max() <= 255)
+    kind: Any = np.uint8 if is_byte else np.int32
+    return spikes.astype(kind, copy=False)
+
+
 def _batches(spikes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
     for begin in range(0, len(spikes), _BATCH):
         yield spikes[begin : begin + _BATCH]
@@ -137,9 +146,7 @@ def _run(
     largest = max(layer.n_neurons for layer in network.layers)
     n_at_once = max(1, _ACC_BYTES // (4 * len(spikes) * largest))
     for begin in range(0, spikes.shape[-1], n_at_once):
-        outputs = {
-            INPUT: np.ascontiguousarray(spikes[..., begin : begin + n_at_once], dtype=np.uint8)
-        }
+        outputs = {INPUT: np.ascontiguousarray(spikes[..., begin : begin + n_at_once])}
         u, v = {}, {}
         for layer, accumulator, state in layers:
             outputs[layer.name], u_layer, v_layer = state.run(

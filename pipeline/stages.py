@@ -109,12 +109,15 @@ def _place(context: Context) -> Any:
 def _export(context: Context) -> Any:
     from pipeline.deployment import Exported
     from pipeline.export_netx import netx_obstacle, write_netx
+    from pipeline.export_nir import write_nir
 
     network = context.value("quantize").network
     path = context.out / "network.net"
     obstacle = netx_obstacle(network)
+    origin = f"spikefit, from model {context.model.name}"
+    write_nir(network, context.out / "network.nir", origin)
     if obstacle is None:
-        write_netx(network, path, f"spikefit, from model {context.model.name}")
+        write_netx(network, path, origin)
     else:
         path.unlink(missing_ok=True)  # of another network
     bits = {synapse.name: synapse.weight_bits or 0 for synapse in network.synapses}
@@ -256,7 +259,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "export", ("quantize", "place"), lambda _: None, _export,
         lambda a: f"no network.net: {a.obstacle}" if a.obstacle
-        else f"{a.n_bytes / 1e6:.1f} MB, read back equal", ("network.net",),
+        else f"{a.n_bytes / 1e6:.1f} MB, read back equal",
+        ("network.net", "network.nir"),
     ),
     Stage(
         "emulate", ("ingest", "quantize"), _section("evaluate"), _emulate, lambda a: a.summary

@@ -63,6 +63,30 @@ def load_module(model: ModelFolder) -> torch.nn.Module:
     return module
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the state dict in a file.
+
+    Raises
+    ------
+    CheckpointError
+        If the file holds none.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except _FAULTS_OF_A_DAMAGED_FILE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path}: not a readable state dict ({reason}); save one with "
+            "torch.save(module.state_dict(), path)"
+        ) from None
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"{path}: holds a {type(state).__name__}, not a state dict; save one with "
+            "torch.save(module.state_dict(), path)"
+        )
+    return state
+
+
 def save_checkpoint(module: torch.nn.Module, path: Path) -> None:
     """Write the state dict of ``module`` whole or not at all.
 
@@ -105,19 +129,7 @@ def _import_file(model: ModelFolder) -> ModuleType:
 
 
 def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
-    try:
-        state = torch.load(model.checkpoint, map_location="cpu", weights_only=True)
-    except _FAULTS_OF_A_DAMAGED_FILE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{model.checkpoint}: not a readable state dict ({reason}); save one with "
-            "torch.save(module.state_dict(), path)"
-        ) from None
-    if not isinstance(state, dict):
-        raise CheckpointError(
-            f"{model.checkpoint}: holds a {type(state).__name__}, not a state dict; save one with "
-            "torch.save(module.state_dict(), path)"
-        )
+    state = read_state(model.checkpoint)
     for key, value in state.items():
         if not (isinstance(value, torch.Tensor) and value.is_floating_point()):
             continue

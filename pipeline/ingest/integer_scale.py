@@ -24,7 +24,8 @@ def integer_scale(weights: list[Floats], threshold: Floats, bias: Floats) -> tup
 
     Integers are even and in the chip's range, which needs a step that all weights are multiples of.
     Of several scales 1 is taken before the largest, and one that makes thresholds and biases whole
-    before both. Floats get a whole largest threshold and the range of the chip.
+    before both. Floats that have whole thresholds and a quarter of the range stay as they are;
+    others get a whole largest threshold and the range.
     """
     low, high = MIXED_WEIGHT_RANGE
     values = np.unique(np.abs(np.concatenate([weight.ravel() for weight in weights])))
@@ -42,6 +43,8 @@ def integer_scale(weights: list[Floats], threshold: Floats, bias: Floats) -> tup
         exact = [s for s in scales if _is_whole(threshold * s) and _is_whole(bias * s)]
         if scales:
             return (exact or scales)[0], True
+    if _is_whole(threshold) and high / 4 <= values[-1] <= -low:
+        return 1.0, False
     top = np.clip(np.floor(high * threshold.max() / values[-1]), 1, MAX_EXACT_VTH_MANT)
     return float(top / threshold.max()), False
 
