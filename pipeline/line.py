@@ -32,7 +32,7 @@ from pipeline.stages import STAGES, Stage
 
 # what cannot change an artifact; the report stage hashes its own package
 _NO_EFFECT = ("cli.py", "console.py", "console_network.py", "inspection.py", "diverge.py",
-              "network_file.py", "report")
+              "report")
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,7 @@ class Line:
     def _model_hash(self) -> str:
         folders = {self.model.folder, self.model.network_file.parent}
         sources = sorted(path for folder in folders for path in folder.glob("*.py"))
+        sources = sources if self.model.is_module else []
         return content_hash(
             self.model.name, self.model.description.model_dump(mode="json", exclude={"data"}),
             [content_hash(path.read_bytes()) for path in sources],

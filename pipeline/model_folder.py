@@ -1,4 +1,4 @@
-"""A model on disk: a folder with ``model.yaml``, a SLAYER module and its checkpoint.
+"""A model on disk: a folder with ``model.yaml`` and a SLAYER module with its checkpoint, or a file.
 
 In: the name of a bundled model (``models/<name>/``) or the path of any folder.
 Out: a :class:`ModelFolder`, checked as far as that is possible without importing torch or lava.
@@ -18,6 +18,7 @@ from pipeline.errors import CheckpointError, RecipeError
 from pipeline.strict_yaml import read_strict
 
 BUNDLED = Path(models.__file__).parent
+NETWORK_SUFFIXES = (".net", ".nir")
 
 
 class ModelDescription(BaseModel):
@@ -26,8 +27,8 @@ class ModelDescription(BaseModel):
     Attributes
     ----------
     description : one line
-    network : ``file.py:ClassName`` of a torch module made of SLAYER blocks; the file may be
-        another model's
+    network : ``file.py:ClassName`` of a torch module made of SLAYER blocks, where the file may be
+        another model's; or a NetX or NIR file (``.net``, ``.nir``), which has no checkpoint
     arguments : keyword arguments of the class
     checkpoint : state dict saved with ``torch.save``
     input_shape : (c, y, x) or (features,) of the binary input
@@ -60,13 +61,18 @@ class ModelFolder:
     description: ModelDescription
 
     @property
+    def is_module(self) -> bool:
+        """Whether the network is a module with a checkpoint, and not a NetX or NIR file."""
+        return Path(self.description.network).suffix not in NETWORK_SUFFIXES
+
+    @property
     def checkpoint(self) -> Path:
-        """Path of the checkpoint."""
-        return self.folder / self.description.checkpoint
+        """Path of what holds the weights: the checkpoint, or the NetX or NIR file."""
+        return self.folder / self.description.checkpoint if self.is_module else self.network_file
 
     @property
     def network_file(self) -> Path:
-        """Path of the Python file that defines the module."""
+        """Path of the Python file that defines the module, or of the NetX or NIR file."""
         return (self.folder / self.description.network.split(":")[0]).resolve()
 
     @property
@@ -107,13 +113,14 @@ def find_model(name_or_path: str) -> ModelFolder:
             f"models ({', '.join(bundled_models())})"
         )
     description = read_strict(folder / "model.yaml", ModelDescription)
-    if description.network.count(":") != 1:
+    model = ModelFolder(folder.resolve().name, folder.resolve(), description)
+    if model.is_module and description.network.count(":") != 1:
         raise RecipeError(
             f"{folder / 'model.yaml'}: network: '{description.network}' is not of the form "
-            "file.py:ClassName"
+            "file.py:ClassName, nor a .net or .nir file"
         )
-    model = ModelFolder(folder.resolve().name, folder.resolve(), description)
-    for path, what in ((model.network_file, "module file"), (model.checkpoint, "checkpoint")):
+    what_is_there = "module file" if model.is_module else "network file"
+    for path, what in ((model.network_file, what_is_there), (model.checkpoint, "checkpoint")):
         if not path.is_file():
             raise CheckpointError(
                 f"model '{model.name}': {what} {path} does not exist; train the model or mend "

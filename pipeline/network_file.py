@@ -6,7 +6,7 @@ changed, and how it runs: a module by SLAYER's own forward, a file by the emulat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,7 +108,9 @@ def read_network(
     """
     kind = kind_of(name)
     if kind == "module":
-        return _module(name)
+        from pipeline.model_folder import find_model
+
+        return read_model(find_model(name))
     path = Path(name)
     if not path.is_file():
         raise RecipeError(f"{name}: there is no such file")
@@ -155,14 +157,18 @@ def spikes_for(
     return spikes, f"random spikes, {rate:.0%} of the inputs at every step, seed {seed}"
 
 
-def _module(name: str) -> NetworkFile:
-    from pipeline.model_folder import find_model
-
-    model = find_model(name)  # before torch is imported: a wrong name is told at once
+def read_model(model: ModelFolder) -> NetworkFile:
+    """Return the network of a model folder: of its module, or of the file it names instead."""
+    description = model.description
+    if not model.is_module:
+        read = read_network(
+            str(model.network_file), description.n_steps, tuple(description.input_shape))
+        network = replace(read.network, name=model.name, n_steps=description.n_steps)
+        return replace(read, network=network, model=model)
 
     from pipeline.ingest import slayer
     from pipeline.ingest.checkpoint import load_module
 
     module = load_module(model)
     network, ledger = as_trained(slayer.to_network(module, model))
-    return NetworkFile(name, "module", network, ledger, model, module)
+    return NetworkFile(model.name, "module", network, ledger, model, module)

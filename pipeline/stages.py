@@ -16,7 +16,12 @@ from pipeline.context import Context
 from pipeline.errors import CalibrationError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from models.data.splits import SpikeSet
+    from pipeline.deployment import Integers
+    from pipeline.emulate import Trace
 
 _N_EXECUTED = 100  # validation samples that executed losses are measured on
 _REPORT_SOURCES = Path(__file__).with_name("report")
@@ -47,13 +52,10 @@ class Stage:
 
 def _ingest(context: Context) -> Any:
     from pipeline.deployment import Ingested
-    from pipeline.ingest import slayer
-    from pipeline.ingest.checkpoint import load_module
-    from pipeline.quantize import as_trained
+    from pipeline.network_file import read_model
 
-    network = slayer.to_network(load_module(context.model), context.model)
-    dense, ledger = as_trained(network)
-    return Ingested(dense, ledger)
+    read = read_model(context.model)
+    return Ingested(read.network, read.ledger)
 
 
 def _calibrate(context: Context) -> Any:
@@ -165,30 +167,34 @@ def _compare(context: Context) -> Any:
     from pipeline.compare import compare_traces, require_equal
     from pipeline.deployment import Verification
     from pipeline.emulate import emulate
-    from pipeline.ingest import slayer
-    from pipeline.ingest.checkpoint import load_module, save_checkpoint
-    from pipeline.shrink import kept_only
 
     integers = context.value("quantize")
     network = integers.network
     data = _split(context, "test", context.recipe.verify.n_samples)
     emulated = emulate(
         network, data.spikes, with_states=network.readout.quantity == "voltage")
+    comparisons = [
+        compare_traces(network, emulated, "emulator", context.value("lava").trace, "Lava")]
+    if context.model.is_module:
+        comparisons.append(compare_traces(
+            network, emulated, "emulator", _slayer_trace(context, integers, data.spikes),
+            "SLAYER with the compressed weights"))
+    for comparison in comparisons:
+        require_equal(comparison)
+    return Verification(tuple(comparisons))
+
+
+def _slayer_trace(context: Context, integers: Integers, spikes: NDArray[np.uint8]) -> Trace:
+    """Return what the user's module does with the compressed weights, having saved them."""
+    from pipeline.ingest import slayer
+    from pipeline.ingest.checkpoint import load_module, save_checkpoint
+    from pipeline.shrink import kept_only
+
     module = load_module(context.model)
     # the user's module keeps its size: that its kept neurons agree shows that shrinking is exact
     slayer.write_back(module, integers.full)
-    path = context.out / "checkpoint.pt"
-    save_checkpoint(module, path)
-    comparisons = (
-        compare_traces(network, emulated, "emulator", context.value("lava").trace, "Lava"),
-        compare_traces(
-            network, emulated, "emulator",
-            kept_only(slayer.run_module(module, integers.full, data.spikes), integers.kept),
-            "SLAYER with the compressed weights"),
-    )
-    for comparison in comparisons:
-        require_equal(comparison)
-    return Verification(comparisons)
+    save_checkpoint(module, context.out / "checkpoint.pt")
+    return kept_only(slayer.run_module(module, integers.full, spikes), integers.kept)
 
 
 def _energy(context: Context) -> Any:

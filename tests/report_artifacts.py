@@ -126,6 +126,7 @@ def bench(
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         (out / "network.net").write_bytes(b"net")
+        (out / "network.nir").write_bytes(b"nir")
         (out / "checkpoint.pt").write_bytes(b"checkpoint")
         return Bench(
             ModelFolder("small", tmp_path / "small", description), report_recipe, target, out,

@@ -27,7 +27,7 @@ def test_two_runs_write_identical_bytes_and_no_path_of_this_machine(
     write_report(context)
     assert first == {name: (context.out / name).read_bytes() for name in FILES}
     assert {path.name for path in context.out.iterdir()} == {
-        *FILES, "network.net", "checkpoint.pt"}
+        *FILES, "network.net", "network.nir", "checkpoint.pt"}
     for content in first.values():
         assert str(tmp_path) not in content.decode()
     assert json.loads(first["report.json"]) == build_document(context)
@@ -83,5 +83,5 @@ def test_earlier_report_survives_a_failed_write(
 def test_unusable_folder_is_an_output_error(bench: Callable[..., Any], tmp_path: Path) -> None:
     context = bench()
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"network\.net: cannot be read"):
+    with pytest.raises(OutputError, match=r"network\.nir: cannot be read"):
         write_report(replace(context, out=tmp_path / "file"))

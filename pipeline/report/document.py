@@ -27,7 +27,6 @@ Section = dict[str, Any]
 
 _STAGES = ("ingest", "calibrate", "compress", "quantize", "place", "export", "emulate", "lava",
            "compare", "energy")
-_HASHED_PRODUCTS = ("network.net", "checkpoint.pt")
 _PACKAGES = ("spikefit", "numpy", "torch", "lava-nc", "lava-dl")
 _Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 
@@ -60,10 +59,7 @@ def build_document(context: Context) -> Section:
         "ledger": _ledger(context),
         "calibration": _calibration(context),
         "artifacts": {
-            "files": [
-                _file(context.out / name) for name in _HASHED_PRODUCTS
-                if name != "network.net" or context.value("export").obstacle is None
-            ],
+            "files": [_file(context.out / name) for name in _products(context)],
             "stage_keys": {stage: context.key(stage) for stage in _STAGES},
         },
         "versions": _versions(),
@@ -71,6 +67,16 @@ def build_document(context: Context) -> Section:
     document["neurobench"] = _neurobench(document)
     document["verdict"] = _verdict(document)
     return document
+
+
+def _products(context: Context) -> list[str]:
+    """Return the files that this network has."""
+    products = ["network.nir"]
+    if context.value("export").obstacle is None:
+        products.append("network.net")
+    if context.model.is_module:
+        products.append("checkpoint.pt")
+    return products
 
 
 def _model(context: Context) -> Section:

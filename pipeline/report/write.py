@@ -51,8 +51,9 @@ def write_report(context: Context) -> Reported:
         "report.json": json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         "report.html": render_html(document),
         "recipe.yaml": _RECIPE_HEAD + yaml.safe_dump(document["recipe"], sort_keys=False),
-        "thresholds.yaml": _THRESHOLDS_HEAD + _thresholds(document),
     }
+    if context.model.is_module:
+        texts["thresholds.yaml"] = _THRESHOLDS_HEAD + _thresholds(document)
     for name, text in texts.items():
         _write_whole(context.out / name, text)
     return Reported(tuple(texts))
