@@ -43,7 +43,7 @@ test: $(STAMP) ## run all tests
 	.venv/bin/python -m pytest
 
 test-all: $(STAMP) ## run all tests with 300 generated networks through SLAYER, emulator and Lava
-	.venv/bin/python -m pytest --generated 300
+	.venv/bin/python -m pytest --generated 300 --mutated 10000
 
 test-fast: $(STAMP) ## run the tests but for the slow ones (Lava, SLAYER, whole deployments)
 	.venv/bin/python -m pytest -m "not slow"

@@ -1,4 +1,4 @@
-"""How many generated networks are compared, and what they came to: ``--generated N``."""
+"""How many networks are generated and files mutated: ``--generated N``, ``--mutated N``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ _TOTALS: dict[str, int] = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take ``--generated N``."""
+    """Take ``--generated N`` and ``--mutated N``."""
     parser.addoption("--generated", type=int, default=12, metavar="N",
                      help="generated networks that all backends run (make test-all: 300)")
+    parser.addoption("--mutated", type=int, default=300, metavar="N",
+                     help="damaged files of each kind that are read (make test-all: 10000)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -29,6 +31,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def generated_totals() -> dict[str, int]:
     """What the generated networks came to so far."""
     return _TOTALS
+
+
+@pytest.fixture
+def n_mutated(request: pytest.FixtureRequest) -> int:
+    """How many damaged files of each kind are read."""
+    return int(request.config.getoption("--mutated"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

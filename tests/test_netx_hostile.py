@@ -19,7 +19,6 @@ from pipeline.errors import CheckpointError
 from pipeline.ingest.netx import read_netx
 
 ROOT = Path(__file__).parent.parent
-N_FUZZED = 400
 
 
 def write_good(path: Path) -> None:
@@ -222,13 +221,14 @@ def test_names_that_are_no_text_can_be_printed(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mutated_files_are_read_or_refused(path: Path) -> None:
+@pytest.mark.timeout(3000)
+def test_mutated_files_are_read_or_refused(path: Path, n_mutated: int) -> None:
     result = subprocess.run(
-        [sys.executable, "-W", "error", ROOT / "tests/fuzz_netx.py", path, "0", str(N_FUZZED)],
+        [sys.executable, "-W", "error", ROOT / "tests/fuzz_netx.py", path, "0", str(n_mutated)],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=120,
+        timeout=2900,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     counts = json.loads(result.stdout)
-    assert counts["read"] + counts["refused"] == N_FUZZED
+    assert counts["read"] + counts["refused"] == n_mutated
     assert min(counts.values()) > 30
