@@ -38,7 +38,7 @@ def saturate_voltage(v):
 
 @njit(cache=True, parallel=True, nogil=True)
 def accumulate_dense(spikes, weight_by_input, acc):
-    """Add each active input's row of weights to ``acc``; ``weight_by_input`` (in, out) int32."""
+    """Add each active input's row of weights to ``acc``; ``weight_by_input`` (in, out) integers."""
     n_samples, n_in, n_steps = spikes.shape
     n_out = weight_by_input.shape[1]
     for n in prange(n_samples):
@@ -47,7 +47,7 @@ def accumulate_dense(spikes, weight_by_input, acc):
                 count = np.int32(spikes[n, i, t])
                 if count:
                     for o in range(n_out):
-                        acc[n, t, o] += count * weight_by_input[i, o]
+                        acc[n, t, o] += count * np.int32(weight_by_input[i, o])
 
 
 @njit(cache=True, parallel=True, nogil=True)
