@@ -210,7 +210,7 @@ def _filtered(
         d_all = synapse.weight[0].size * synapse.geometry.groups
         n_unfolded = d_all * _n_positions(layer, synapse) * source.shape[-1]
     chunk = max(1, _CHUNK_BYTES // (8 * n_unfolded))
-    decays = filter_decays(layer.neuron, objective)
+    decays = filter_decays(layer.cuba, objective)
     for i in range(0, len(source), chunk):
         yield filter_spikes(torch.from_numpy(source[i : i + chunk]).to(device), *decays)
 

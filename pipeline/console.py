@@ -108,7 +108,7 @@ def _layer_table(line: Line) -> Table:
             escape(after.name), _change(before.n_neurons, after.n_neurons), f"{n_weights:,}",
             f"{n_nonzero / n_weights:.1%}",
             str(max(group.weight_bits or 0 for group in after.groups)),
-            f"{before.neuron.vth_mant} -> {after.neuron.vth_mant}" if after.neuron.fires
+            f"{before.cuba.vth_mant} -> {after.cuba.vth_mant}" if after.cuba.fires
             else "none",
             str(len(cores)),
             f"{effective:,.0f}", f"{executed:,.0f}",

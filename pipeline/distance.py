@@ -82,5 +82,5 @@ def executed_losses(
         for layer in network.layers:
             ours, _ = run_neurons(layer, accumulators[layer.name].run(outputs))
             sums[layer.name] += float(van_rossum_distance(
-                ours, outputs[layer.name], layer.neuron.voltage_decay).sum())
+                ours, outputs[layer.name], layer.cuba.voltage_decay).sum())
     return {name: total / len(spikes) for name, total in sums.items()}

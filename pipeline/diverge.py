@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from pipeline.emulate import Trace, run_neurons
 from pipeline.errors import EquivalenceError
+from pipeline.graded import depths
 from pipeline.network import INPUT, Layer, Network
+from pipeline.neuron import CubaNeuron
 from pipeline.neuron_state import NeuronState, each_neuron
 from pipeline.synaptic_input import Accumulator
 
@@ -71,7 +73,7 @@ def diverge(
         theirs = twin_trace.spikes[other.name].reshape(ours.shape)
         isolated = _isolated(twin, other, outputs).reshape(ours.shape)
         where = ours != theirs
-        n, n_twin = int(ours.sum()), int(theirs.sum())
+        n, n_twin = int(np.count_nonzero(ours)), int(np.count_nonzero(theirs))
         # what parts after the first difference may only follow from it
         is_first = bool(where.any()) and not any(row.n_differing for row in rows)
         is_parted = is_first or bool((ours != isolated).any())
@@ -99,7 +101,8 @@ def _isolated(
     twin: Network, layer: Layer, outputs: dict[str, NDArray[np.uint8]]
 ) -> NDArray[np.uint8]:
     """Return the spikes of a layer of the twin, given the first network's spikes."""
-    return run_neurons(layer, Accumulator(twin, layer).run(outputs))[0]
+    first_step = depths(twin)[layer.name] - 1
+    return run_neurons(layer, Accumulator(twin, layer).run(outputs), first_step)[0]
 
 
 def _first(where: NDArray[np.bool_]) -> tuple[int, int, int] | None:
@@ -114,7 +117,9 @@ def _causes(
 ) -> Iterator[str]:
     """Yield what makes two layers part: their parameters first, then how backends treat them."""
     yield from _parameters(layer, twin)
-    neuron = layer.neuron
+    if not isinstance(layer.neuron, CubaNeuron) or not isinstance(twin.neuron, CubaNeuron):
+        return
+    neuron = layer.cuba
     if neuron.bias is not None and any(neuron.bias):
         yield ("biases act from the first input in SLAYER, one step earlier in Lava and on a chip: "
                "write them after the first step")
@@ -122,7 +127,7 @@ def _causes(
         yield "NetX drops the delays of convolutions"
     if layer.axonal_delay is not None and neuron.bias is not None:
         yield "NetX delays the input in place of the spikes, which differs with a bias"
-    if layer.neuron.fires and neuron.vth_mant > 4095:
+    if neuron.fires and neuron.vth_mant > 4095:
         yield (f"threshold mantissa {neuron.vth_mant} is above 4095, where SLAYER's float32 fires "
                "at a tie and Lava does not")
     if outputs[INPUT].max() > 1 or outputs[INPUT].min() < 0:
@@ -147,7 +152,7 @@ def _parameters(layer: Layer, twin: Layer) -> Iterator[str]:
                         ("channel_vth_mant", "thresholds per channel"),
                         ("channel_current_decay", "current decays per channel"),
                         ("channel_voltage_decay", "voltage decays per channel")):
-        ours, theirs = getattr(layer.neuron, field), getattr(twin.neuron, field)
+        ours, theirs = (getattr(part.neuron, field, None) for part in (layer, twin))
         if ours != theirs:
             yield f"{what} {_short(ours)} against {_short(theirs)}"
     if layer.axonal_delay != twin.axonal_delay:
@@ -169,7 +174,7 @@ def _overflow(
     _, u, v = NeuronState(layer, len(acc)).run(acc, with_states=True)
     received = acc.astype(np.int64).transpose(0, 2, 1) << 6
     u, v = u.reshape(received.shape), v.reshape(received.shape)
-    keep = 4096 - each_neuron(layer, layer.neuron.channel_current_decay, layer.neuron.current_decay)
+    keep = 4096 - each_neuron(layer, layer.cuba.channel_current_decay, layer.cuba.current_decay)
     carried = u[..., :-1] * keep.astype(np.int64)[:, None] // 4096
     largest = int(np.abs(received[..., 1:] + carried).max(initial=0))
     if largest > _STATE_LIMIT and layer.recurrent is None:

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import DataError
+from pipeline.graded import depths, is_graded, state_of
+from pipeline.lower import without_joins
 from pipeline.network import INPUT, Layer, Network
-from pipeline.neuron_state import NeuronState
 from pipeline.synaptic_input import Accumulator
 
 _BATCH = 64
@@ -33,13 +34,16 @@ class Trace:
     Attributes
     ----------
     spikes : per layer and for ``INPUT``, (n, *shape, t) uint8; a layer's are 0 or 1 and counted
-        when they leave, one step and their axonal delay after they were fired
+        when they leave, one step and their axonal delay after they were fired. Of sigma-delta
+        neurons int32: messages in 2^-12, the output's decoded values in 2^-18; what encodes the
+        input sends in the step it comes
     n_active : per layer, (n, n_neurons) int32: steps at which a neuron had input, bias or nonzero
         state; empty where the backend cannot tell
-    u, v : per layer, (n, *shape, t) int32, states after each step; empty unless asked for
+    u, v : per layer, (n, *shape, t) int32, states after each step; empty unless asked for. Of
+        sigma-delta neurons sigma and the activation, of resonators the real and imaginary state
     """
 
-    spikes: dict[str, NDArray[np.uint8]]
+    spikes: dict[str, NDArray[Any]]
     n_active: dict[str, NDArray[np.int32]]
     u: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     v: dict[str, NDArray[np.int32]] = field(default_factory=dict)
@@ -53,10 +57,12 @@ def emulate(
 
     Parameters
     ----------
-    spikes : (n, *network.input_shape, t) integers; 0 and 1, or graded
+    spikes : (n, *network.input_shape, t) integers; 0 and 1, or graded; data of sigma-delta
+        networks in 2^-6
     with_states : whether currents and voltages are recorded
     bias_from : the step from which biases act: with the first input, as SLAYER has it, or one step
-        earlier, as stock Lava has it (facts: netx 3.2)
+        earlier, as stock Lava has it (facts: netx 3.2). Sigma-delta layers take no step in SLAYER:
+        there, the first input is what reaches the layer
 
     Raises
     ------
@@ -112,10 +118,15 @@ def check_input(network: Network, spikes: NDArray[np.uint8]) -> None:
 
 
 def run_neurons(
-    layer: Layer, acc: NDArray[np.int32]
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Return spikes (n, *shape, t) and active steps (n, n_neurons) for accumulated input."""
-    state = NeuronState(layer, len(acc))
+    layer: Layer, acc: NDArray[np.int32], first_step: int = 0
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Return spikes (n, *shape, t) and active steps (n, n_neurons) for accumulated input.
+
+    Parameters
+    ----------
+    first_step : in which input reaches the layer, see :func:`pipeline.graded.state_of`
+    """
+    state = state_of(layer, acc.shape[-3], first_step)
     spikes, _, _ = state.run(acc)
     return spikes, state.n_active
 
@@ -136,8 +147,12 @@ def _run(
     network: Network, spikes: NDArray[np.uint8], with_states: bool, bias_from: BiasFrom
 ) -> Iterator[Trace]:
     """Yield the trace of some steps at a time, as memory allows; ``n_active`` sums up."""
+    if any(is_graded(layer) for layer in network.layers):
+        network = without_joins(network)  # messages of many wrap in each group, as in Lava
+    reached = depths(network)
     layers = [
-        (layer, Accumulator(network, layer), NeuronState(layer, len(spikes)))
+        (layer, Accumulator(network, layer),
+         state_of(layer, len(spikes), reached[layer.name] - 1))
         for layer in network.layers
     ]
     if bias_from == "power_on":

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.errors import ExportError, OutputError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.network import INPUT, Layer, Network, Shape
+from pipeline.neuron import FAMILY, CubaNeuron
 
 
 def write_netx(network: Network, path: Path, origin: str) -> None:
@@ -136,7 +137,7 @@ def _conv(layer: Layer) -> dict[str, Any]:
 
 
 def _neuron(layer: Layer) -> dict[str, Any]:
-    neuron = layer.neuron
+    neuron = layer.cuba
     bias = {} if neuron.bias is None else {"bias": np.array(neuron.bias, dtype=np.float32)}
     return {
         **bias,
@@ -165,6 +166,8 @@ def netx_obstacle(network: Network) -> str | None:
     previous = INPUT
     for layer in network.layers:
         where, delay, neuron = f"layer '{layer.name}': ", layer.axonal_delay, layer.neuron
+        if not isinstance(neuron, CubaNeuron):
+            return f"{where}export of {FAMILY[type(neuron)]} neurons is not supported yet"
         if [synapse.source for synapse in layer.synapses] != [previous]:
             return (f"{where}NetX files hold chains only; this layer has {len(layer.synapses)} "
                     f"synapse groups, from {', '.join(s.source for s in layer.synapses)}")

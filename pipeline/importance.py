@@ -44,7 +44,7 @@ def output_importance(
         consumers = [s for s in network.synapses if s.source == layer.name]
         for synapse in consumers:
             target = network.layer_of(synapse.name)
-            received += _kernel_energy(target.neuron) * _carried_back(
+            received += _kernel_energy(target.cuba) * _carried_back(
                 layer, synapse, importance[target.name])
         if not consumers:
             received[:] = 1.0
@@ -52,7 +52,7 @@ def output_importance(
         # a neuron without consumers would get zero: nothing may be free
         received = np.maximum(received, 1e-6 * received.mean() + 1e-300)
         # neurons read by their voltage have no rate and no threshold
-        gain = rate / layer.neuron.vth_mant**2 if layer.neuron.fires else np.ones(layer.n_channels)
+        gain = rate / layer.cuba.vth_mant**2 if layer.cuba.fires else np.ones(layer.n_channels)
         importance[layer.name] = gain * received
     return importance
 

@@ -86,7 +86,7 @@ def inspect_checkpoint(path: Path) -> list[dict[str, Any]]:
 
 
 def _facts(layer: Layer, group: Synapse) -> GroupFacts:
-    neuron, weight = layer.neuron, group.weight
+    neuron, weight = layer.cuba, group.weight
     bits = None
     if group.geometry is None and weight.any():
         bits = inferred_weight_bits(weight)
@@ -99,7 +99,7 @@ def _facts(layer: Layer, group: Synapse) -> GroupFacts:
 
 
 def _extras(layer: Layer) -> Iterator[str]:
-    neuron = layer.neuron
+    neuron = layer.cuba
     if layer.axonal_delay is not None:
         yield f"delays {min(layer.axonal_delay)}..{max(layer.axonal_delay)}"
     if neuron.bias is not None:
@@ -120,7 +120,7 @@ def _pair(values: tuple[int, int]) -> str:
 
 
 def _traps_of(layer: Layer) -> Iterator[str]:
-    neuron = layer.neuron
+    neuron = layer.cuba
     for group in layer.groups:
         yield from _traps_of_weights(group)
     if neuron.fires and neuron.vth_mant > MAX_EXACT_VTH_MANT:

@@ -55,7 +55,7 @@ def match_rates(
         rates = dense_rates[layer.name]
         matched, outputs[layer.name] = match_layer(network, layer, outputs, rates, per)
         layers.append(matched)
-        ledger += _entries(layer, matched.neuron)
+        ledger += _entries(layer, matched.cuba)
     return network.with_layers(tuple(layers)), tuple(ledger)
 
 
@@ -75,7 +75,7 @@ def match_layer(
     dense_rates : (channels,), to match the rate; None to leave the thresholds as they are
     """
     trials = _Trials(network, layer, outputs)
-    neuron = layer.neuron
+    neuron = layer.cuba
     if dense_rates is not None and neuron.fires:
         match = _match_channels if per == "channel" else _match_mean
         neuron = match(layer, trials, dense_rates)
@@ -124,22 +124,22 @@ class _Trials:
 
 def _match_mean(layer: Layer, trials: _Trials, dense: NDArray[np.float64]) -> CubaNeuron:
     def with_threshold(vth: NDArray[np.int64]) -> CubaNeuron:
-        return replace(layer.neuron, vth_mant=int(vth[0]), channel_vth_mant=None)
+        return replace(layer.cuba, vth_mant=int(vth[0]), channel_vth_mant=None)
 
     best = _bisect(
         lambda vth: trials.rates(with_threshold(vth)).mean(keepdims=True),
-        dense.mean(keepdims=True), np.array([layer.neuron.vth_mant]),
+        dense.mean(keepdims=True), np.array([layer.cuba.vth_mant]),
     )
     return with_threshold(best)
 
 
 def _match_channels(layer: Layer, trials: _Trials, dense: NDArray[np.float64]) -> CubaNeuron:
     def with_thresholds(vth: NDArray[np.int64]) -> CubaNeuron:
-        return replace(layer.neuron, channel_vth_mant=tuple(vth.tolist()))
+        return replace(layer.cuba, channel_vth_mant=tuple(vth.tolist()))
 
     best = _bisect(lambda vth: trials.rates(with_thresholds(vth)), dense, _per_channel(layer))
-    if (best == layer.neuron.vth_mant).all():
-        return replace(layer.neuron, channel_vth_mant=None)
+    if (best == layer.cuba.vth_mant).all():
+        return replace(layer.cuba, channel_vth_mant=None)
     return with_thresholds(best)
 
 
@@ -171,12 +171,12 @@ def _bisect(
 
 
 def _per_channel(layer: Layer) -> NDArray[np.int64]:
-    thresholds = layer.neuron.channel_vth_mant or (layer.neuron.vth_mant,) * layer.n_channels
+    thresholds = layer.cuba.channel_vth_mant or (layer.cuba.vth_mant,) * layer.n_channels
     return np.array(thresholds, dtype=np.int64)
 
 
 def _entries(layer: Layer, neuron: CubaNeuron) -> list[LedgerEntry]:
-    before, after = layer.neuron, neuron
+    before, after = layer.cuba, neuron
     if before == after:
         return []
     if after.channel_vth_mant is None:

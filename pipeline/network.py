@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CheckpointError, UnsupportedLayerError
-from pipeline.neuron import CubaNeuron, check_neuron
+from pipeline.neuron import FAMILY, CubaNeuron, Neuron, check_neuron
 
 INPUT = "input"
 MAX_AXONAL_DELAY = 62
@@ -46,6 +46,7 @@ class Synapse:
     allowed : bool, shape of the weight: False where the user's own mask forbids a synapse; None
         where there is no mask
     is_fixed : whether the weights stand for something that has none, as pooling, and are to stay
+    part : of complex weights, the part these are; they reach that state of a resonator
     """
 
     name: str
@@ -55,6 +56,7 @@ class Synapse:
     weight_bits: int | None = None
     allowed: NDArray[np.bool_] | None = None
     is_fixed: bool = False
+    part: Literal["real", "imag"] = "real"
 
     @property
     def kind(self) -> Literal["dense", "conv"]:
@@ -87,10 +89,27 @@ class Layer:
 
     name: str
     synapses: tuple[Synapse, ...]
-    neuron: CubaNeuron
+    neuron: Neuron
     shape: Shape
     axonal_delay: tuple[int, ...] | None = None
     recurrent: Synapse | None = None
+
+    @property
+    def cuba(self) -> CubaNeuron:
+        """The neuron, for what knows CUBA neurons only.
+
+        Raises
+        ------
+        UnsupportedLayerError
+            If it is of another family.
+        """
+        if isinstance(self.neuron, CubaNeuron):
+            return self.neuron
+        raise UnsupportedLayerError(
+            f"layer '{self.name}': {FAMILY[type(self.neuron)]} neurons are ingested, emulated and "
+            "run by Lava; compression, placement and export take CUBA neurons only; nearest: "
+            "cuba blocks"
+        )
 
     @property
     def n_neurons(self) -> int:
@@ -146,7 +165,7 @@ class Network:
 
     Attributes
     ----------
-    input_shape : (c, y, x) or (features,) of the binary input spikes
+    input_shape : (c, y, x) or (features,) of the input, binary spikes or integers
     n_steps : time steps of one sample
     joins : sources that are made of others; each joins only the input, layers and joins before it
 

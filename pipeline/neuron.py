@@ -1,11 +1,13 @@
 """The neurons: parameters of the chip, in integers.
 
-In: nothing. Out: :class:`CubaNeuron` and its check. The arithmetic is in :mod:`pipeline.kernels`.
+In: nothing. Out: the families of neurons and their check. The arithmetic is in
+:mod:`pipeline.kernels` and :mod:`pipeline.kernels_graded`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Union
 
 from pipeline.errors import UnsupportedLayerError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
@@ -19,6 +21,10 @@ PER_CHANNEL = {
     "channel_current_decay": ("current decay", "current decays", 0, 4096),
     "channel_voltage_decay": ("voltage decay", "voltage decays", 0, 4096),
     "bias": ("bias", "biases", *BIAS_RANGE),
+}
+_PER_CHANNEL_OF_RESONATORS = {
+    "channel_sin_decay": ("sine decay", "sine decays", 0, 4096),
+    "channel_cos_decay": ("cosine decay", "cosine decays", 0, 4096),
 }
 
 
@@ -64,10 +70,90 @@ class CubaNeuron:
         return self.vth_mant if self.fires else _NOMINAL_VTH_MANT
 
 
-def check_neuron(layer: str, neuron: CubaNeuron, n_channels: int) -> None:
-    """Raise UnsupportedLayerError unless parameters per channel fit the channels and the chip."""
-    for field, (what, plural, low, high) in PER_CHANNEL.items():
-        values = getattr(neuron, field)
+@dataclass(frozen=True)
+class SigmaDeltaNeuron:
+    r"""Neurons that send how much their activation changed, as graded messages.
+
+    .. math::
+        \sigma_t &= \sigma_{t-1} + \sum W m_t, \qquad
+        a_t = \mathrm{act}(\sigma_t + 2^{12} b) \\
+        \delta_t &= a_t - a_{t-1} + r_{t-1}, \qquad
+        e_t = \delta_t + (e_{t-1} \text{ if cumulative}) \\
+        q_t &= \delta_t\,[|e_t| \ge 2^{12} \vartheta], \qquad r_t = \delta_t - q_t \\
+        m_t &= \lfloor q_t / 2^6 \rfloor, \qquad e_t \leftarrow 0 \text{ where } q_t \ne 0
+
+    States are in 2^-18, messages in 2^-12, weights, thresholds, biases and input data in 2^-6. What
+    :math:`\lfloor\cdot\rfloor` cuts off is lost, as in SLAYER and on the chip. States have 32 bits
+    and wrap around.
+
+    Attributes
+    ----------
+    vth_mant : threshold of what is sent, in weight units
+    role : delta stands at the input and encodes the data x, a = 2^12 x, in the step they arrive;
+        sigma_delta stands between; sigma decodes, and sends its state at the output
+    activation : relu, or none for the identity
+    is_cumulative : whether changes that were not sent add up to the threshold
+    bias : b of each channel, in weight units; None for none
+
+    References
+    ----------
+    lava.proc.sdn.models of lava-nc 0.10.0; lava.lib.dl.slayer.axon.delta of lava-dl 0.6.0
+    """
+
+    vth_mant: int
+    role: Literal["delta", "sigma_delta", "sigma"] = "sigma_delta"
+    activation: Literal["relu", "none"] = "relu"
+    is_cumulative: bool = False
+    bias: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ResonatorNeuron:
+    r"""Resonate-and-fire neurons: a damped rotation in the complex plane.
+
+    .. math::
+        x_t &= \lfloor c\,x_{t-1} \rceil_0 - \lfloor s\,y_{t-1} \rceil_0 + 64 \sum W_x s_t \\
+        y_t &= \lfloor s\,x_{t-1} \rceil_0 + \lfloor c\,y_{t-1} \rceil_0 + 64 \sum W_y s_t
+
+    with s and c the decays over 4096, each product truncated toward zero, and states clipped to
+    :math:`\pm(2^{23} - 1)`. ``rf`` fires where :math:`x_t \ge 64\vartheta` and y turns from negative
+    to positive or zero, without reset; ``rf_iz`` where :math:`y_t \ge 64\vartheta`, which sets x to 0
+    and y to :math:`64\vartheta - 1`. Real weights reach x, imaginary ones y.
+
+    Attributes
+    ----------
+    sin_decay, cos_decay : s and c, 0..4096
+    vth_mant : threshold mantissa, in weight units
+    channel_sin_decay, channel_cos_decay : decays of each channel, in place of the shared ones
+
+    References
+    ----------
+    lava.proc.rf.models and lava.proc.rf_iz.models of lava-nc 0.10.0
+    """
+
+    kind: Literal["rf", "rf_iz"]
+    sin_decay: int
+    cos_decay: int
+    vth_mant: int
+    channel_sin_decay: tuple[int, ...] | None = None
+    channel_cos_decay: tuple[int, ...] | None = None
+
+
+Neuron = Union[CubaNeuron, SigmaDeltaNeuron, ResonatorNeuron]  # noqa: UP007 - a name at run time
+FAMILY = {
+    CubaNeuron: "CUBA", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire",
+}
+
+
+def check_neuron(layer: str, neuron: Neuron, n_channels: int) -> None:
+    """Raise UnsupportedLayerError unless parameters fit the channels and the chip."""
+    if not isinstance(neuron, CubaNeuron) and not 0 <= neuron.vth_mant <= NEVER_VTH_MANT:
+        raise UnsupportedLayerError(
+            f"layer '{layer}': threshold mantissa {neuron.vth_mant} is outside 0..{NEVER_VTH_MANT}"
+        )
+    for field, (what, plural, low, high) in {
+            **PER_CHANNEL, **_PER_CHANNEL_OF_RESONATORS}.items():
+        values = getattr(neuron, field, None)
         if values is None:
             continue
         if len(values) != n_channels:

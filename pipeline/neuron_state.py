@@ -24,7 +24,7 @@ class NeuronState:
     """
 
     def __init__(self, layer: Layer, n_samples: int) -> None:
-        neuron, self._layer = layer.neuron, layer
+        neuron, self._layer = layer.cuba, layer
         self._current_decay = each_neuron(layer, neuron.channel_current_decay, neuron.current_decay)
         self._voltage_decay = each_neuron(layer, neuron.channel_voltage_decay, neuron.voltage_decay)
         self._threshold = each_neuron(layer, neuron.channel_vth_mant, neuron.vth_mant) << 6

@@ -134,8 +134,8 @@ def _facts(layer: Layer) -> LayerFacts:
         weight_max=max(int(w.max()) for w in weights),
         weight_exp=0,
         # one that never fires gets the highest threshold there is, whatever that is
-        vth_mant=layer.neuron.nominal_vth, current_decay=layer.neuron.current_decay,
-        voltage_decay=layer.neuron.voltage_decay, worst_case_current=worst << 6,
+        vth_mant=layer.cuba.nominal_vth, current_decay=layer.cuba.current_decay,
+        voltage_decay=layer.cuba.voltage_decay, worst_case_current=worst << 6,
         axonal_delay=max(layer.axonal_delay or (0,)),
     )
 

@@ -44,6 +44,9 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
     layers: list[Layer] = []
     ledger: list[LedgerEntry] = []
     for layer in network.layers:
+        if not isinstance(layer.neuron, CubaNeuron):
+            layers.append(layer)  # ingested as integers, or not at all
+            continue
         synapses: list[Any] = []
         for synapse in (*layer.synapses, *([layer.recurrent] if layer.recurrent else [])):
             rounded = 2 * np.rint(synapse.weight / 2)
@@ -56,14 +59,14 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
             ]
             synapses.append(replace(synapse, weight=weight, weight_bits=_bits(weight, layer.name)))
         *synapses, recurrent = synapses if layer.recurrent else (*synapses, None)
-        bias, rounded_bias = layer.neuron.bias, None
+        bias, rounded_bias = layer.cuba.bias, None
         if bias is not None:
             rounded_bias = tuple(int(round(b)) for b in bias)
             n_rounded = sum(a != b for a, b in zip(bias, rounded_bias, strict=True))
             ledger.append(LedgerEntry(layer.name, "biases rounded", n_rounded, len(bias)))
         layers.append(replace(
             layer, synapses=tuple(synapses), recurrent=recurrent,
-            neuron=replace(layer.neuron, bias=rounded_bias)))
+            neuron=replace(layer.cuba, bias=rounded_bias)))
     return network.with_layers(tuple(layers)), tuple(e for e in ledger if e.count)
 
 
@@ -90,7 +93,7 @@ def integer_layer(
     if synapse.is_fixed:
         return layer, ()
     part = compressed[synapse.name]
-    nominal = layer.neuron.nominal_vth
+    nominal = layer.cuba.nominal_vth
     scale = part.vth_mant / nominal
     weight = (part.codes.astype(np.int32) << part.step_exp).astype(np.int32)
     bits = _bits(weight, layer.name)
@@ -100,7 +103,7 @@ def integer_layer(
         LedgerEntry(synapse.name, "kept weights rounded to zero", part.n_rounded_to_zero, n),
         LedgerEntry(synapse.name, "weights clipped at the end of the grid", part.n_out_of_grid, n),
         LedgerEntry(layer.name, (f"threshold {nominal} -> {part.vth_mant}, "
-                                 if layer.neuron.fires else "read by voltage, ")
+                                 if layer.cuba.fires else "read by voltage, ")
                     + f"weights scaled by {scale:.4g}", 1, 1),
     ]
     if bits < part.level.bits:
@@ -123,8 +126,8 @@ def bias_timing(network: Network) -> Ledger:
     """
     return tuple(
         LedgerEntry(layer.name, "biases that stock Lava applies one step before the first input; "
-                    "write them after it", len(layer.neuron.bias), len(layer.neuron.bias))
-        for layer in network.layers if layer.neuron.bias is not None
+                    "write them after it", len(layer.cuba.bias), len(layer.cuba.bias))
+        for layer in network.layers if layer.cuba.bias is not None
     )
 
 
@@ -132,7 +135,7 @@ def _scaled_with(
     layer: Layer, scale: float
 ) -> tuple[CubaNeuron, Synapse | None, list[LedgerEntry]]:
     """Return biases and recurrent weights at the scale of the weights, rounded, and the ledger."""
-    neuron, recurrent, entries = layer.neuron, layer.recurrent, []
+    neuron, recurrent, entries = layer.cuba, layer.recurrent, []
     if neuron.bias is not None:
         exact = np.array(neuron.bias) * scale
         # SLAYER rounds biases as it rounds weights: even ones stay even

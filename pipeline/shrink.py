@@ -101,8 +101,8 @@ def _kept(network: Network) -> Kept:
                 for layer in network.layers}
     for layer in network.layers:
         is_reached[layer.name] = is_heard[layer.name].copy()
-        if layer.neuron.bias is not None:
-            is_reached[layer.name] |= np.array(layer.neuron.bias) > 0
+        if layer.cuba.bias is not None:
+            is_reached[layer.name] |= np.array(layer.cuba.bias) > 0
         if layer.name not in fixed:
             for synapse in layer.synapses:
                 is_connected = _is_connected(network, layer, synapse)
@@ -168,11 +168,11 @@ def _sliced(network: Network, layer: Layer, kept: Kept) -> Layer:
         synapses.append(replace(synapse, weight=_as_stored(weight, synapse), allowed=allowed))
     per_channel: dict[str, Any] = {
         field: tuple(values[channel] for channel in own) for field in PER_CHANNEL
-        if (values := getattr(layer.neuron, field)) is not None
+        if (values := getattr(layer.cuba, field)) is not None
     }
     delay = layer.axonal_delay
     return replace(
-        layer, synapses=tuple(synapses), neuron=replace(layer.neuron, **per_channel), shape=shape,
+        layer, synapses=tuple(synapses), neuron=replace(layer.cuba, **per_channel), shape=shape,
         axonal_delay=None if delay is None else tuple(delay[channel] for channel in own))
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import kernels
+from pipeline import kernels, kernels_graded
 from pipeline.connectivity import unrolled
 from pipeline.network import Layer, Network, Synapse
+from pipeline.neuron import ResonatorNeuron, SigmaDeltaNeuron
 
 # Above this density a dense row, which vectorizes, beats a compressed one: at 5 % they are even, at
 # 25 % it is three to four times as fast (2312 x 512, 2 to 10 % of the inputs active, two cores). A
@@ -35,9 +36,13 @@ class Accumulator:
             raise TypeError("only an integer network can be emulated; quantize it first")
         self._network, self._layer = network, layer
         self._weights = [_layout(network, synapse) for synapse in layer.synapses]
+        self._is_complex = isinstance(layer.neuron, ResonatorNeuron)
+        self._wraps = isinstance(layer.neuron, SigmaDeltaNeuron)
 
     def run(self, outputs: dict[str, NDArray[np.uint8]]) -> NDArray[np.int32]:
         """Return the sum of weights of each step, (n, t, n_neurons).
+
+        Of resonators (2, n, t, n_neurons), from real and from imaginary weights.
 
         Parameters
         ----------
@@ -45,14 +50,22 @@ class Accumulator:
         """
         sources = [source_spikes(self._network, outputs, s.source) for s in self._layer.synapses]
         n_samples, n_steps = len(sources[0]), sources[0].shape[-1]
-        acc = np.zeros((n_samples, n_steps, self._layer.n_neurons), dtype=np.int32)
-        for source, weights in zip(sources, self._weights, strict=True):
+        acc = np.zeros((2, n_samples, n_steps, self._layer.n_neurons)[not self._is_complex :],
+                       dtype=np.int32)
+        for synapse, source, weights in zip(
+                self._layer.synapses, sources, self._weights, strict=True):
+            total = acc[int(synapse.part == "imag")] if self._is_complex else acc
+            if self._wraps and synapse.kind == "conv":
+                total = np.zeros_like(acc)
             spikes = np.ascontiguousarray(source).reshape(n_samples, -1, n_steps)
             if isinstance(weights, tuple):
                 indptr, index, value = weights
-                kernels.accumulate_sparse(spikes, indptr, index, value, acc)
+                kernels.accumulate_sparse(spikes, indptr, index, value, total)
             else:
-                kernels.accumulate_dense(spikes, weights, acc)
+                kernels.accumulate_dense(spikes, weights, total)
+            if self._wraps and synapse.kind == "conv":
+                kernels_graded.wrap_24(total)
+                acc += total
         return acc
 
 
@@ -68,7 +81,8 @@ def source_spikes(
         parts = [part.reshape(len(part), -1, part.shape[-1]) for part in parts]
     if join.kind == "concat":
         return np.concatenate(parts, axis=1)
-    total: NDArray[np.uint8] = np.sum(parts, axis=0, dtype=np.uint8)
+    kind: Any = np.uint8 if all(part.dtype == np.uint8 for part in parts) else np.int32
+    total: NDArray[np.uint8] = np.sum(parts, axis=0, dtype=kind)
     return total
 
 
