@@ -201,6 +201,11 @@ def _check_exportable(network: Network) -> None:
                 f"layer '{layer.name}': weights must be even integers in {low}..{high}, found "
                 f"{weight.min()}..{weight.max()}; quantize the network first"
             )
+        if layer.synapses[0].kind == "dense" and weight.min() == low and weight.max() <= 0:
+            raise ExportError(
+                f"layer '{layer.name}': its weights {low}..{weight.max()} have one sign, for which "
+                "Lava clips at -255; scale weights and threshold down together"
+            )
         if not weight.any():
             raise ExportError(
                 f"layer '{layer.name}': all weights are zero, which NetX cannot load; lower the "

@@ -201,7 +201,7 @@ def _synapse(synapse: Synapse, layer: Layer, network: Network) -> Any:
 
 
 def _neuron(layer: Layer) -> Any:
-    neuron = layer.neuron
+    neuron = layer.cuba
     a_syn, a_mem = (
         np.maximum(_spread(layer, each if each is not None else shared) / 4096, _NO_DECAY)
         for each, shared in (

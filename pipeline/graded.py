@@ -71,6 +71,11 @@ def encodes(layer: Layer) -> bool:
     return isinstance(layer.neuron, SigmaDeltaNeuron) and layer.neuron.role == "delta"
 
 
+def file_dtype(layer: Layer, quantity: str) -> str:
+    """Return the dtype in which Lava's trace of a layer is written."""
+    return "u1" if quantity == "spikes" and not is_graded(layer) else "i4"
+
+
 class SigmaDeltaState:
     """Sigma-delta neurons at rest, until they are run; states are sigma and the activation.
 

@@ -139,6 +139,8 @@ def _traps_of_weights(group: Synapse) -> Iterator[str]:
     lowest, highest = MIXED_WEIGHT_RANGE
     if is_dense and not weight.any():
         yield "all weights are zero, at which the stock loader divides by zero; remove the layer"
+    elif is_dense and low == -256 and high <= 0:
+        yield "weights down to -256 without a positive one: NetX clips them to -255; scale them"
     elif is_dense and (low >= 0 or high <= 0) and max(high, -low) > 255:
         yield (f"weights {low}..{high} of one sign beyond 255: NetX shifts the whole matrix to "
                "zero without a word; halve weights and threshold")

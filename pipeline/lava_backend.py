@@ -9,10 +9,6 @@ started is then ended, and the error shows what it wrote.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,14 +21,14 @@ from numpy.typing import NDArray
 
 from pipeline.artifact import save_artifact
 from pipeline.emulate import BiasFrom, Trace, check_input
-from pipeline.errors import ExportError, LavaError
+from pipeline.errors import ExportError
 from pipeline.fixedpoint import inferred_weight_bits
+from pipeline.graded import encodes, file_dtype
+from pipeline.lava_session import run_within_limit
 from pipeline.lower import without_joins
 from pipeline.network import INPUT, Layer, Network
+from pipeline.neuron import CubaNeuron, ResonatorNeuron
 
-_GRACE_S = 5.0
-_MAX_ATTEMPTS = 2
-_SHOWN_LINES = 15
 _GRADED_BITS = 24
 
 
@@ -97,7 +93,7 @@ def run_lava_many(jobs: Sequence[LavaJob], time_limit_s: float) -> list[LavaRun]
         for index, job in enumerate(jobs):
             (folder / str(index)).mkdir()
             job.write(folder / str(index))
-        n_attempts = _run_within_limit(folder, time_limit_s)
+        n_attempts = run_within_limit(folder, time_limit_s)
         elapsed = time.perf_counter() - begin
         return [job.read(folder / str(index), elapsed, n_attempts)
                 for index, job in enumerate(jobs)]
@@ -168,12 +164,13 @@ def _unstream(
     """Return (n, *shape, t) from Lava's (steps, *reversed shape).
 
     Neurons take the first step of the input in their second step; a spike is seen in the step it
-    is fired in, which is one later than the step that caused it, as everywhere here.
+    is fired in, which is one later than the step that caused it, as everywhere here. What encodes
+    the input takes it in its first step.
     """
-    raw = np.fromfile(file, np.uint8 if quantity == "spikes" else np.int32)
+    raw = np.fromfile(file, file_dtype(layer, quantity))
     steps = raw.reshape(n_samples, -1, *layer.shape[::-1])
     by_sample = steps.transpose(0, *range(len(layer.shape) + 1, 0, -1))
-    if quantity != "spikes":
+    if quantity != "spikes" and not encodes(layer):
         return np.ascontiguousarray(by_sample[..., 1:])
     spikes = np.ascontiguousarray(by_sample[..., :-1])
     # wired neurons fire without the delay that their targets add; stock ones receive it delayed
@@ -190,91 +187,28 @@ def _delayed(spikes: NDArray[np.uint8], layer: Layer) -> NDArray[np.uint8]:
     return delayed
 
 
-def _run_within_limit(folder: Path, time_limit_s: float) -> int:
-    """Run the worker, a second time if it exceeds the limit; return the number of attempts.
-
-    Lava was seen to hang once on a network it runs otherwise (benchmark machine, two cores).
-    """
-    for attempt in range(1, _MAX_ATTEMPTS + 1):
-        try:
-            _run_worker(folder, time_limit_s)
-        except subprocess.TimeoutExpired:
-            continue
-        return attempt
-    raise LavaError(
-        f"Lava did not finish within {time_limit_s:.4g} s in {_MAX_ATTEMPTS} attempts (recipe key "
-        "'verify.lava_time_limit_s'); it may hang, or the limit is too short for "
-        f"'verify.n_samples'. Its last output:\n{_tail(folder / 'log.txt')}"
-    )
-
-
-def _run_worker(folder: Path, time_limit_s: float) -> None:
-    log = folder / "log.txt"
-    with log.open("w") as stream:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.lava_worker", str(folder)],
-            stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
-            # one thread per process: Lava itself starts two processes per layer
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-        )
-        try:
-            code = worker.wait(time_limit_s)
-        finally:
-            _end_session(worker)
-    if code != 0:
-        raise LavaError(f"Lava died with exit code {code}. Its last output:\n{_tail(log)}")
-
-
-def _end_session(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and all processes it started, and let Python free their shared memory.
-
-    The shared-memory tracker of multiprocessing ignores SIGTERM; with everybody else gone it
-    unlinks what they left, so it is killed only if it outlives the grace period.
-    """
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(worker.pid, sent)
-        except ProcessLookupError:
-            break
-        deadline = time.monotonic() + _GRACE_S
-        while time.monotonic() < deadline and _session_lives(worker):
-            time.sleep(0.05)
-    worker.wait()
-
-
-def _session_lives(worker: subprocess.Popen[bytes]) -> bool:
-    worker.poll()
-    try:
-        os.killpg(worker.pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return "\n".join(f"  | {line}" for line in lines[-_SHOWN_LINES:]) or "  | (nothing)"
-
-
 def _check_loaded(
     network: Network, loaded: list[dict[str, int | None]]
 ) -> dict[str, int | None]:
     """Return the bits the stock loader found, having compared them and the weights' number."""
     bits = {}
     for layer, found in zip(network.layers, loaded, strict=True):
-        (synapse,) = layer.synapses
-        bits[layer.name] = found["weight_bits"] if synapse.kind == "dense" else None
-        declared = {
-            "nonzero weights": (int(np.count_nonzero(synapse.weight)), found["n_nonzero"]),
-            "threshold mantissa": (layer.neuron.vth_mant, found["vth_mant"]),
-        }
-        if synapse.kind == "dense":
+        is_cuba, is_dense = isinstance(layer.neuron, CubaNeuron), layer.synapses[0].kind == "dense"
+        bits[layer.name] = found["weight_bits"] if is_dense else None
+        weights = [synapse.weight for synapse in layer.synapses if not encodes(layer)]
+        declared = {"nonzero weights": (
+            sum(int(np.count_nonzero(weight)) for weight in weights), found["n_nonzero"])}
+        if found["vth"] is not None:
+            # of resonators in 2^-12, of sigma-delta neurons in 2^-18
+            unit = 0 if is_cuba else 6 if isinstance(layer.neuron, ResonatorNeuron) else 12
+            declared["threshold mantissa"] = (layer.neuron.vth_mant, found["vth"] / 2**unit)
+        if is_dense and len(weights) == 1:
             together = np.concatenate([group.weight.ravel() for group in layer.groups])
             declared["weight bits"] = (inferred_weight_bits(together), found["weight_bits"])
         for what, (written, read) in declared.items():
             if written != read:
                 raise ExportError(
-                    f"layer '{layer.name}': the stock NetX loader found {what} {read}, declared "
+                    f"layer '{layer.name}': the stock NetX loader found {what} {read:g}, declared "
                     f"{written}"
                 )
     return bits

@@ -16,6 +16,12 @@ from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
 from lava.proc.dense.process import DelayDense, Dense
 from lava.proc.lif.models import PyLifModelBitAcc
 from lava.proc.lif.process import LIF
+from lava.proc.rf.models import PyRFModelFixed
+from lava.proc.rf.process import RF
+from lava.proc.rf_iz.models import PyRF_IZModelFixed
+from lava.proc.rf_iz.process import RF_IZ
+from lava.proc.sdn.models import PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed
+from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
 
 
 class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
@@ -28,10 +34,7 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._files = {
-            quantity: np.memmap(path, np.dtype(kind), "r+").reshape(-1, *proc_params["shape"])
-            for quantity, (path, kind) in proc_params["files"].items()
-        }
+        self._files = _opened(proc_params)
 
     def run_spk(self) -> None:
         """Take one step, and write it down."""
@@ -49,6 +52,102 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
         written = {"spikes": self.s_out_buff, "u": self.u, "v": self.v}
         for quantity, file in self._files.items():
             file[step] = written[quantity]
+
+
+def _opened(proc_params: Any) -> dict[str, Any]:
+    """Return the files to write to, (steps, *shape), by quantity."""
+    return {
+        quantity: np.memmap(path, np.dtype(kind), "r+").reshape(-1, *proc_params["shape"])
+        for quantity, (path, kind) in proc_params["files"].items()
+    }
+
+
+class _Tap:
+    """A port that also keeps what it sent."""
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        self.sent: Any = None
+
+    def send(self, data: Any) -> None:
+        """Send, and keep a copy."""
+        self.sent = np.array(data)
+        self._port.send(data)
+
+
+class _Sample:
+    """What the models below add to Lava's: rest at each sample's first step, and files.
+
+    Reads from the process's ``proc_params`` what :class:`SampleLif` reads, and ``bias_from``, the
+    step of a sample from which a bias acts.
+    """
+
+    _cleared: tuple[str, ...] = ()
+    _recorded: dict[str, str] = {}
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)  # type: ignore[call-arg]
+        self._files = _opened(proc_params)
+
+    def run_spk(self) -> None:
+        """Take one step, and write it down."""
+        model: Any = self
+        step = model.time_step - 1
+        within = step % model.proc_params["n_steps"]
+        if within == 0:
+            for name in self._cleared:
+                setattr(self, name, np.zeros(model.proc_params["shape"], dtype=np.int32))
+        for name, values in model.proc_params["per_neuron"].items():
+            setattr(self, name, values)
+        port, bias = model.s_out, getattr(self, "bias", None)
+        tap = _Tap(port)
+        object.__setattr__(self, "s_out", tap)  # Lava would register the tap as one more port
+        if within < model.proc_params.get("bias_from", 0):
+            setattr(self, "bias", np.zeros_like(bias))  # noqa: B010 - a variable of the model
+        super().run_spk()  # type: ignore[misc]
+        object.__setattr__(self, "s_out", port)
+        if bias is not None:
+            setattr(self, "bias", bias)  # noqa: B010
+        for quantity, file in self._files.items():
+            if quantity == "spikes":
+                file[step] = tap.sent
+            elif quantity in self._recorded:
+                file[step] = getattr(self, self._recorded[quantity])
+
+
+class SampleDelta(_Sample, PyDeltaModelFixed):  # type: ignore[misc]
+    """Lava's delta encoder, at rest at the first step of each sample."""
+
+    _cleared = ("act", "residue", "error")
+    _recorded = {"v": "act"}
+
+
+class SampleSigmaDelta(_Sample, PySigmaDeltaModelFixed):  # type: ignore[misc]
+    """Lava's sigma-delta neurons, at rest at the first step of each sample."""
+
+    _cleared = ("sigma", "act", "residue", "error")
+    _recorded = {"u": "sigma", "v": "act"}
+
+
+class SampleSigma(_Sample, PySigmaModelFixed):  # type: ignore[misc]
+    """Lava's sigma decoder, at rest at the first step of each sample."""
+
+    _cleared = ("sigma",)
+    _recorded = {"u": "sigma"}
+
+
+class SampleRf(_Sample, PyRFModelFixed):  # type: ignore[misc]
+    """Lava's resonate-and-fire neurons, at rest at the first step of each sample."""
+
+    _cleared = ("real", "imag")
+    _recorded = {"u": "real", "v": "imag"}
+
+
+class SampleRfIz(_Sample, PyRF_IZModelFixed):  # type: ignore[misc]
+    """Lava's Izhikevich resonators, at rest at the first step of each sample."""
+
+    _cleared = ("real", "imag")
+    _recorded = {"u": "real", "v": "imag"}
 
 
 class SampleDense(PyDenseModelBitAcc):  # type: ignore[misc]
@@ -89,4 +188,8 @@ class SampleConv(PyConvModelFixed):  # type: ignore[misc]
         super().run_spk()
 
 
-MODELS = {LIF: SampleLif, Dense: SampleDense, DelayDense: SampleDelayDense, Conv: SampleConv}
+MODELS = {
+    LIF: SampleLif, Dense: SampleDense, DelayDense: SampleDelayDense, Conv: SampleConv,
+    Delta: SampleDelta, SigmaDelta: SampleSigmaDelta, Sigma: SampleSigma, RF: SampleRf,
+    RF_IZ: SampleRfIz,
+}

@@ -21,11 +21,10 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc import io
 
 from pipeline.artifact import load_artifact
+from pipeline.graded import depths, file_dtype
 from pipeline.lava_models import MODELS
 from pipeline.lava_wiring import wire
 from pipeline.network import Layer, Network
-
-KINDS = {"spikes": "u1", "u": "i4", "v": "i4"}
 
 
 def main(folder: Path) -> None:
@@ -38,17 +37,20 @@ def main(folder: Path) -> None:
         root, processes, loaded = _wired(network, stream, job["n_message_bits"])
     else:
         root, processes, loaded = _stock(job, stream)
+    reached = depths(network)
     for index, (layer, (neuron, synapses)) in enumerate(
             zip(network.layers, processes, strict=True)):
         shape = neuron.s_out.shape
         files = {}
         for quantity in job["quantities"]:
             path = folder / f"layer{index}.{quantity}"
-            np.memmap(path, KINDS[quantity], "w+", shape=(n_total, *shape)).flush()
-            files[quantity] = (str(path), KINDS[quantity])
+            kind = file_dtype(layer, quantity)
+            np.memmap(path, kind, "w+", shape=(n_total, *shape)).flush()
+            files[quantity] = (str(path), kind)
         neuron.proc_params["files"] = files
         neuron.proc_params["per_neuron"] = _per_neuron(layer)
         neuron.proc_params["is_bias_early"] = job["is_bias_early"]
+        neuron.proc_params["bias_from"] = 0 if job["is_bias_early"] else reached[layer.name]
         for process in (neuron, *synapses):
             process.proc_params["n_steps"] = job["n_steps"]
             process._log_config.level = logging.ERROR
@@ -58,6 +60,7 @@ def main(folder: Path) -> None:
     (folder / "result.json").write_text(json.dumps({"layers": loaded}))
 
 
+_SYNAPSES = ("synapse", "synapse_rec", "real_synapse", "imag_synapse")
 # one process to run them all; per layer its neurons and synapses; what the stock loader found
 Built = tuple[Any, list[tuple[Any, tuple[Any, ...]]], list[dict[str, Any]]]
 
@@ -72,10 +75,11 @@ def _stock(job: dict[str, Any], stream: Any) -> Built:
     network._log_config.level = logging.ERROR
     source = io.source.RingBuffer(data=stream)
     source._log_config.level = logging.ERROR
-    source.s_out.connect(network.inp)
+    # the port of an input with neurons leads nowhere (facts: netx 2)
+    is_driven = network.in_layer.block == "Input"
+    source.s_out.connect(network.in_layer.neuron.a_in if is_driven else network.inp)
     processes = [
-        (layer.neuron, tuple(
-            getattr(layer, name) for name in ("synapse", "synapse_rec") if hasattr(layer, name)))
+        (layer.neuron, tuple(getattr(layer, name) for name in _SYNAPSES if hasattr(layer, name)))
         for layer in network.layers
     ]
     return network, processes, [_describe(layer) for layer in network.layers]
@@ -96,27 +100,32 @@ def _wired(network: Network, stream: Any, n_message_bits: int) -> Built:
 
 def _per_neuron(layer: Layer) -> dict[str, Any]:
     """Return the parameters that channels have of their own, of every neuron in Lava's order."""
-    neuron = layer.neuron
-    own = {"du": (neuron.channel_current_decay, -1), "dv": (neuron.channel_voltage_decay, 0),
-           "vth": (neuron.channel_vth_mant, 0)}
+    # by Lava's name; Lava adds 1 to du
+    own = {"du": ("channel_current_decay", -1), "dv": ("channel_voltage_decay", 0),
+           "vth": ("channel_vth_mant", 0), "sin_decay": ("channel_sin_decay", 0),
+           "cos_decay": ("channel_cos_decay", 0)}
     n_repeats = layer.n_neurons // layer.n_channels
     return {
-        # Lava adds 1 to du
         name: np.repeat(np.array(values) + offset, n_repeats).reshape(layer.shape).T
-        for name, (values, offset) in own.items() if values is not None
+        for name, (field, offset) in own.items()
+        if (values := getattr(layer.neuron, field, None)) is not None
     }
 
 
 def _describe(layer: Any) -> dict[str, Any]:
     """Return what the stock loader made of a layer."""
-    synapse = layer.synapse
-    is_dense = layer.block in ("Dense", "RecurrentDense")
-    weights = np.asarray((synapse.weights if is_dense else synapse.weight).init)
-    return {
-        "weight_bits": int(synapse.proc_params["num_weight_bits"]) if is_dense else None,
-        "n_nonzero": int(np.count_nonzero(weights)),
-        "vth_mant": int(np.ravel(layer.neuron.vth.init)[0]),
-    }
+    found: dict[str, Any] = {"weight_bits": None, "n_nonzero": 0, "vth": None}
+    for name in ("synapse", "real_synapse", "imag_synapse"):
+        if not hasattr(layer, name):
+            continue
+        synapse, is_dense = getattr(layer, name), layer.block != "Conv"
+        weights = np.asarray((synapse.weights if is_dense else synapse.weight).init)
+        found["n_nonzero"] += int(np.count_nonzero(weights))
+        if is_dense:
+            found["weight_bits"] = int(synapse.proc_params["num_weight_bits"])
+    if hasattr(layer.neuron, "vth"):
+        found["vth"] = int(np.ravel(layer.neuron.vth.init)[0])
+    return found
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import CheckpointError, UnsupportedLayerError
+from pipeline.errors import UnsupportedLayerError
+from pipeline.network_checks import check_delay, check_family, check_join, check_synapse
 from pipeline.neuron import FAMILY, CubaNeuron, Neuron, check_neuron
 
 INPUT = "input"
-MAX_AXONAL_DELAY = 62
 Shape = tuple[int, ...]
 
 
@@ -194,14 +194,15 @@ class Network:
                 raise UnsupportedLayerError(f"two layers are named '{layer.name}'")
             while waiting and all(source in shapes for source in waiting[0].sources):
                 join = waiting.pop(0)
-                _check_join(join, shapes)
+                check_join(join, shapes)
                 shapes[join.name] = join.shape
             for synapse in layer.synapses:
-                _check_synapse(synapse, layer, shapes)
+                check_synapse(synapse, layer, shapes)
             if layer.recurrent is not None:
-                _check_synapse(layer.recurrent, layer, {layer.name: layer.shape})
+                check_synapse(layer.recurrent, layer, {layer.name: layer.shape})
             check_neuron(layer.name, layer.neuron, layer.n_channels)
-            _check_delay(layer)
+            check_family(layer)
+            check_delay(layer)
             shapes[layer.name] = layer.shape
         if waiting:
             raise UnsupportedLayerError(
@@ -264,81 +265,3 @@ class Network:
     def with_layers(self, layers: tuple[Layer, ...]) -> Network:
         """Return a network with other layers and everything else the same."""
         return replace(self, layers=layers)
-
-
-def conv_output_shape(weight_shape: Shape, geometry: ConvGeometry, in_shape: Shape) -> Shape:
-    """Return (c_out, y, x) of a convolution over (c_in, y, x)."""
-    extent = [
-        (in_shape[1 + axis] + 2 * geometry.padding[axis]
-         - geometry.dilation[axis] * (weight_shape[2 + axis] - 1) - 1)
-        // geometry.stride[axis] + 1
-        for axis in (0, 1)
-    ]
-    return (weight_shape[0], extent[0], extent[1])
-
-
-def _check_join(join: Join, shapes: dict[str, Shape]) -> None:
-    if join.name in shapes:
-        raise UnsupportedLayerError(f"two sources are named '{join.name}'")
-    inputs = [shapes[source] for source in join.sources]
-    if len(join.shape) == 1:
-        inputs = [(int(np.prod(shape)),) for shape in inputs]
-    if join.kind == "add":
-        fits = all(shape == join.shape for shape in inputs)
-    else:
-        fits = (
-            len({shape[1:] for shape in inputs}) == 1
-            and (sum(shape[0] for shape in inputs), *inputs[0][1:]) == join.shape
-        )
-    if not fits:
-        raise UnsupportedLayerError(
-            f"join '{join.name}': sources of shapes {', '.join(map(str, inputs))} do not "
-            f"{join.kind} to {join.shape}"
-        )
-
-
-def _check_delay(layer: Layer) -> None:
-    delay = layer.axonal_delay
-    if delay is None:
-        return
-    if len(delay) != layer.n_channels:
-        raise UnsupportedLayerError(
-            f"layer '{layer.name}': {len(delay)} axonal delays for {layer.n_channels} channels"
-        )
-    outside = [steps for steps in delay if not 0 <= steps <= MAX_AXONAL_DELAY]
-    if outside:
-        raise UnsupportedLayerError(
-            f"layer '{layer.name}': axonal delay {outside[0]} of a channel is outside "
-            f"0..{MAX_AXONAL_DELAY} steps (Loihi's limit; Lava clamps): clamp and retrain, or add "
-            "a relay layer"
-        )
-
-
-def _check_synapse(synapse: Synapse, layer: Layer, shapes: dict[str, Shape]) -> None:
-    if synapse.source not in shapes:
-        raise UnsupportedLayerError(
-            f"layer '{layer.name}': its source '{synapse.source}' is not an earlier layer or "
-            "join; only a layer itself may close a loop"
-        )
-    in_shape = shapes[synapse.source]
-    if synapse.geometry is None:
-        expected: Shape = (layer.n_neurons, int(np.prod(in_shape)))
-        fits = synapse.weight.shape == expected
-    else:
-        expected = (layer.shape[0], in_shape[0] // synapse.geometry.groups, -1, -1)
-        fits = (
-            len(in_shape) == 3 and synapse.weight.ndim == 4
-            and synapse.weight.shape[:2] == expected[:2]
-            and conv_output_shape(synapse.weight.shape, synapse.geometry, in_shape) == layer.shape
-        )
-    if not fits:
-        raise UnsupportedLayerError(
-            f"layer '{layer.name}': weight of shape {synapse.weight.shape} does not connect "
-            f"'{synapse.source}' {in_shape} to {layer.shape}"
-        )
-    if not np.isfinite(synapse.weight).all():
-        n_bad = int(np.sum(~np.isfinite(synapse.weight)))
-        raise CheckpointError(
-            f"layer '{layer.name}': {n_bad} of {synapse.weight.size} weights are not finite; "
-            "the checkpoint is damaged or its training diverged"
-        )

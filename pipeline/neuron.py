@@ -116,9 +116,9 @@ class ResonatorNeuron:
         y_t &= \lfloor s\,x_{t-1} \rceil_0 + \lfloor c\,y_{t-1} \rceil_0 + 64 \sum W_y s_t
 
     with s and c the decays over 4096, each product truncated toward zero, and states clipped to
-    :math:`\pm(2^{23} - 1)`. ``rf`` fires where :math:`x_t \ge 64\vartheta` and y turns from negative
-    to positive or zero, without reset; ``rf_iz`` where :math:`y_t \ge 64\vartheta`, which sets x to 0
-    and y to :math:`64\vartheta - 1`. Real weights reach x, imaginary ones y.
+    :math:`\pm(2^{23} - 1)`. ``rf`` fires where :math:`x_t \ge 64\vartheta` and y is no longer
+    negative, and is not reset; ``rf_iz`` where :math:`y_t \ge 64\vartheta`, which sets x to 0 and y
+    to :math:`64\vartheta - 1`. Real weights reach x, imaginary ones y.
 
     Attributes
     ----------

@@ -57,7 +57,10 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
                 LedgerEntry(synapse.name, "rounded to even integers", int(n_rounded), n),
                 LedgerEntry(synapse.name, f"clipped to {low}..{high}", int(n_clipped), n),
             ]
-            synapses.append(replace(synapse, weight=weight, weight_bits=_bits(weight, layer.name)))
+            # recurrent weights may all be zero: what a layer receives from others must not
+            is_silent = synapse is layer.recurrent and not weight.any()
+            bits = None if is_silent else _bits(weight, layer.name)
+            synapses.append(replace(synapse, weight=weight, weight_bits=bits))
         *synapses, recurrent = synapses if layer.recurrent else (*synapses, None)
         bias, rounded_bias = layer.cuba.bias, None
         if bias is not None:

@@ -23,15 +23,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from pipeline.fixedpoint import inferred_weight_bits
-from pipeline.network import (
-    INPUT,
-    ConvGeometry,
-    CubaNeuron,
-    Layer,
-    Network,
-    Synapse,
-    conv_output_shape,
-)
+from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network_checks import conv_output_shape
 
 if TYPE_CHECKING:
     from pipeline.model_folder import ModelFolder

@@ -11,15 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.fixedpoint import inferred_weight_bits
-from pipeline.network import (
-    INPUT,
-    ConvGeometry,
-    CubaNeuron,
-    Layer,
-    Network,
-    Synapse,
-    conv_output_shape,
-)
+from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network_checks import conv_output_shape
 
 if TYPE_CHECKING:
     from pipeline.emulate import Trace

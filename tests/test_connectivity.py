@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.connectivity import unrolled
-from pipeline.network import (
-    INPUT,
-    ConvGeometry,
-    CubaNeuron,
-    Layer,
-    Network,
-    Synapse,
-    conv_output_shape,
-)
+from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network_checks import conv_output_shape
 
 NEURON = CubaNeuron(1024, 128, 80)
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))

@@ -289,3 +289,15 @@ def test_failed_write_leaves_the_older_file_alone(dense_chain: Any, tmp_path: Pa
     with pytest.raises(ExportError):
         write_netx(with_weight(dense_chain(), 0, weight, 8), path, "")
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_of_one_sign_that_lava_would_clip_are_refused(
+    dense_chain: Any, tmp_path: Path
+) -> None:
+    network = dense_chain(sizes=(12, 4))
+    (layer,) = network.layers
+    weight = np.where(layer.synapses[0].weight < 0, -256, 0).astype(np.int32)
+    synapse = replace(layer.synapses[0], weight=weight, weight_bits=8)
+    with pytest.raises(ExportError, match="have one sign, for which Lava clips at -255"):
+        write_netx(network.with_layers((replace(layer, synapses=(synapse,)),)),
+                   tmp_path / "a.net", "")

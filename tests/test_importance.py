@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 from pipeline.compress import filter_spikes
 from pipeline.connectivity import unrolled
 from pipeline.importance import _kernel_energy, output_importance
-from pipeline.network import (
-    INPUT,
-    ConvGeometry,
-    CubaNeuron,
-    Layer,
-    Network,
-    Synapse,
-    conv_output_shape,
-)
+from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network_checks import conv_output_shape
 
 FORGETFUL = CubaNeuron(4096, 4096, 10)  # its response to a spike is one step long
 

@@ -12,12 +12,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("pipeline", "hardware_targets", "models")
 LAVA = {
-    "pipeline/ingest/slayer_blocks.py", "pipeline/lava_worker.py", "pipeline/lava_wiring.py",
-    "pipeline/lava_models.py",
+    "pipeline/ingest/slayer_blocks.py", "pipeline/ingest/slayer_norm.py",
+    "pipeline/lava_worker.py", "pipeline/lava_wiring.py", "pipeline/lava_models.py",
 }
 NIR = {"pipeline/export_nir.py", "pipeline/ingest/nir_graph.py"}
 TORCH = {
     "pipeline/calibrate.py", "pipeline/ingest/checkpoint.py", "pipeline/ingest/slayer.py",
+    "pipeline/ingest/slayer_graded.py",
     "pipeline/ingest/observe.py", "pipeline/neuron_pruning.py",
 }
 

@@ -48,6 +48,7 @@ def test_facts_of_every_group_are_told(conv_chain: Any) -> None:
     ({"weight": lambda w: 0 * w}, "all weights are zero, at which the stock loader divides"),
     ({"weight": lambda w: np.abs(w) * 3}, "of one sign beyond 255: NetX shifts"),
     ({"weight": lambda w: -np.abs(w) * 3}, "of one sign beyond 255: NetX shifts"),
+    ({"weight": lambda w: np.where(w < 0, -256, 0)}, "NetX clips them to -255"),
     ({"weight": lambda w: 4 * w}, "are beyond -256..254: NetX clips them"),
     ({"weight": lambda w: w + (w > 0)}, "odd weights: 8 bits with sign hold even values only"),
     ({"vth_mant": 4096}, "threshold mantissa 4096 is above 4095"),

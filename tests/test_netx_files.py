@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.emulate import emulate
+from models.data.digits import load_digits
+from pipeline.emulate import emulate, output_scores
 from pipeline.errors import UnsupportedLayerError
 from pipeline.export_netx import write_netx
 from pipeline.ingest.netx import read_netx
@@ -274,3 +275,13 @@ def test_recorded_pilotnet_output_is_equal() -> None:
     assert np.array_equal(v, recorded("pilotnet_lif/fc-3-v.npy"))
     assert np.array_equal(fired, recorded("pilotnet_lif/fc-3-s.npy")) and not fired.any()
     assert np.unique(v).tolist() == [-5376, -4736, -3200, 0, 640]
+
+
+def test_mnist_net_knows_our_digits() -> None:
+    """Static digits as the bias of its input neurons, 76 x + 64 of x in [-1, 1], for 16 steps."""
+    network, ledger = read_netx(WHEEL / "mnist.net", 16)
+    assert any("76 x + 64" in entry.what for entry in ledger)
+    images, labels = load_digits(range(7500, 8000))
+    driven = np.floor(76 * (images.reshape(500, 784) / 127.5 - 1) + 64).astype(np.int32)
+    right = output_scores(network, driven[..., None].repeat(16, axis=-1)).argmax(axis=1) == labels
+    assert right.mean() >= 0.99

@@ -13,7 +13,8 @@ import torch
 from pipeline.emulate import emulate
 from pipeline.ingest.netx import read_netx
 from pipeline.ingest.slayer import forget
-from pipeline.ingest.slayer_blocks import cuba, slayer_norm
+from pipeline.ingest.slayer_blocks import cuba
+from pipeline.ingest.slayer_norm import slayer_norm
 
 N_STEPS = 40
 P = {"threshold": 1.0, "current_decay": 0.25, "voltage_decay": 0.1}

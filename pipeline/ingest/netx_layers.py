@@ -17,7 +17,8 @@ from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.ingest.netx_hdf5 import Entry
 from pipeline.ingest.netx_neurons import to_bias, to_delay, to_neuron
-from pipeline.network import ConvGeometry, Layer, Shape, Synapse, conv_output_shape
+from pipeline.network import ConvGeometry, Layer, Shape, Synapse
+from pipeline.network_checks import conv_output_shape
 from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
 from pipeline.quantize import LedgerEntry
 
@@ -145,7 +146,7 @@ def _finished(entry: Entry, layer: Layer, n_inputs: int, ledger: list[LedgerEntr
             LedgerEntry(layer.name, f"delays of spikes kept; stock NetX {what}", len(delay),
                         len(delay))
             for what, is_so in in_netx.items() if is_so)
-    return replace(layer, neuron=replace(layer.neuron, bias=bias), axonal_delay=delay)
+    return replace(layer, neuron=replace(layer.cuba, bias=bias), axonal_delay=delay)
 
 
 def _spatial(entry: Entry, in_shape: Shape | None) -> Shape:

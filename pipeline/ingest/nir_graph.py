@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import nir
 import numpy as np
@@ -137,6 +137,12 @@ def _decoded(hint: Any, value: Any, where: str) -> Any:
     """Return the noun or value that ``export_nir`` stored as ``value``, of the hinted type."""
     if type(None) in get_args(hint):
         (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    # of several nouns the one that has the fields; what is None is not stored
+    for part in get_args(hint) if get_origin(hint) is Union else ():
+        if dataclasses.is_dataclass(part) and isinstance(value, dict) and set(value) <= {
+                field.name for field in dataclasses.fields(part)}:
+            hint = part
+            break
     kind = get_origin(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         hints = get_type_hints(hint)

@@ -18,14 +18,23 @@ from pipeline.emulate import Trace, check_input
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.ingest.observe import Node, observe
 from pipeline.ingest.slayer_blocks import (
+    AVERAGES,
     SUPPORTED,
     WITHOUT_NEURONS,
     check_block,
     cuba,
     is_block,
     to_layer,
-    unfold,
 )
+from pipeline.ingest.slayer_graded import (
+    GRADED,
+    check_graded,
+    check_graph,
+    data_of,
+    to_graded_layer,
+    trace_of,
+)
+from pipeline.ingest.slayer_norm import unfold
 from pipeline.model_folder import ModelFolder
 from pipeline.network import INPUT, Join, Layer, Network, Readout
 
@@ -48,7 +57,7 @@ def to_network(module: torch.nn.Module, model: ModelFolder) -> Network:
     """
     blocks = {name: block for name, block in module.named_modules() if is_block(block)}
     for name, block in blocks.items():
-        check_block(name, block)
+        (check_graded if isinstance(block, GRADED) else check_block)(name, block)
     nodes = _probe(module, model, blocks)
     layers, joins, readout = _graph(nodes, blocks)
     if not layers:
@@ -64,8 +73,10 @@ def to_network(module: torch.nn.Module, model: ModelFolder) -> Network:
             "remove it, or return what it computes"
         )
     description = model.description
-    return Network(model.name, description.input_shape, description.n_steps, tuple(layers),
-                   tuple(joins), readout)
+    network = Network(model.name, description.input_shape, description.n_steps, tuple(layers),
+                      tuple(joins), readout)
+    check_graph(network)
+    return network
 
 
 def write_back(module: torch.nn.Module, network: Network) -> None:
@@ -77,10 +88,11 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
     Raises
     ------
     UnsupportedLayerError
-        If a layer has one threshold per channel; the module is left as it was.
+        If a layer has one threshold per channel, or neurons of another family than CUBA; the
+        module is left as it was.
     """
     for layer in network.layers:
-        if layer.neuron.channel_vth_mant is not None:
+        if layer.cuba.channel_vth_mant is not None:
             raise UnsupportedLayerError(
                 f"layer '{layer.name}': has one threshold per channel ({layer.n_channels} of them) "
                 "and a SLAYER neuron holds one for its whole layer: set "
@@ -97,10 +109,10 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
             _set_weight(own, synapse.weight, scale)
         if layer.recurrent is not None:
             _set_weight(block.recurrent_synapse, layer.recurrent.weight, scale)
-        if layer.neuron.fires:
-            block.neuron._threshold = layer.neuron.vth_mant / scale
-        if layer.neuron.bias is not None:
-            unfold(block.neuron.norm, np.array(layer.neuron.bias) / scale)
+        if layer.cuba.fires:
+            block.neuron._threshold = layer.cuba.vth_mant / scale
+        if layer.cuba.bias is not None:
+            unfold(block.neuron.norm, np.array(layer.cuba.bias) / scale)
 
 
 def _set_weight(synapse: Any, integers: NDArray[Any], scale: int) -> None:
@@ -128,7 +140,8 @@ def forget(module: torch.nn.Module) -> None:
 def run_module(module: torch.nn.Module, network: Network, spikes: NDArray[np.uint8]) -> Trace:
     """Return the spikes of every layer as SLAYER's own forward computes them.
 
-    Of a read-out that gives voltages these are in ``v``, in the unit of the states.
+    Of a read-out that gives voltages these are in ``v``, in the unit of the states. Messages of
+    sigma-delta blocks are in the integers and at the steps of Lava's.
     """
     check_input(network, spikes)
     traces: dict[str, list[NDArray[Any]]] = {layer.name: [] for layer in network.layers}
@@ -138,15 +151,19 @@ def run_module(module: torch.nn.Module, network: Network, spikes: NDArray[np.uin
 
     def record(name: str) -> Any:
         # copied at once: the module may change it in place
-        kind = np.float64 if is_voltage and name == last else np.uint8
-        return lambda _block, _args, output: traces[name].append(output.numpy().astype(kind))
+        if is_voltage and name == last:
+            return lambda _block, _args, output: traces[name].append(
+                output.numpy().astype(np.float64))
+        layer = network.layer(name)
+        return lambda _block, _args, output: traces[name].append(
+            trace_of(network, layer, output.numpy()))
 
     hooks = [blocks[name].register_forward_hook(record(name)) for name in traces]
     try:
         with torch.no_grad():
             for i in range(0, len(spikes), _BATCH):
                 forget(module)
-                module(torch.from_numpy(spikes[i : i + _BATCH]).float())
+                module(torch.from_numpy(data_of(network, spikes[i : i + _BATCH])))
     finally:
         for hook in hooks:
             hook.remove()
@@ -192,7 +209,7 @@ def _graph(
         block = blocks.get(node.name) if node.kind == "call" else None
         if readout.n_outputs is not None and node.kind != "pass":
             raise UnsupportedLayerError(
-                f"layer '{node.name}': comes after a cuba.Average, which no core computes; only "
+                f"layer '{node.name}': comes after an Average, which no core computes; only "
                 "the output can be averaged"
             )
         if node.kind == "input":
@@ -204,11 +221,12 @@ def _graph(
             sources.append(name)
         elif block is None or _is_passed(block):
             sources.append(sources[node.sources[0]])
-            if isinstance(block, cuba.Average):
+            if isinstance(block, AVERAGES):
                 readout = Readout(n_outputs=block.num_outputs)
         else:
             source, in_shape = sources[node.sources[0]], nodes[node.sources[0]].shape
-            layers.append(to_layer(node.name, block, source, in_shape, node.shape))
+            to = to_graded_layer if isinstance(block, GRADED) else to_layer
+            layers.append(to(node.name, block, source, in_shape, node.shape))
             sources.append(node.name)
             if isinstance(block, cuba.Affine):
                 readout = Readout("voltage")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnsupportedLayerError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
+from pipeline.ingest.slayer_norm import FOLDED, folded
 from pipeline.network import ConvGeometry, Layer, Shape, Synapse
 from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
 
@@ -27,12 +28,15 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
         warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from lava.lib.dl.slayer import block as slayer_block
-    from lava.lib.dl.slayer.neuron import norm as slayer_norm
 
 cuba = slayer_block.cuba
+sigma_delta, rf, rf_iz = slayer_block.sigma_delta, slayer_block.rf, slayer_block.rf_iz
 SUPPORTED = ("cuba.Dense, cuba.Conv, cuba.Pool, cuba.Recurrent, cuba.Affine, cuba.Average, "
-             "cuba.Flatten, cuba.Input")
-WITHOUT_NEURONS = (cuba.Flatten, cuba.Average)
+             "cuba.Flatten, cuba.Input; sigma_delta.Input, Dense, Conv and Output; rf and "
+             "rf_iz.Dense and Conv")
+AVERAGES = (cuba.Average, sigma_delta.Average, rf.Average, rf_iz.Average)
+WITHOUT_NEURONS = (cuba.Flatten, sigma_delta.Flatten, rf.Flatten, rf_iz.Flatten, *AVERAGES)
+_CONVOLUTIONS = (cuba.Conv, cuba.Pool, sigma_delta.Conv, rf.Conv, rf_iz.Conv)
 _WITH_NEURONS = (cuba.Dense, cuba.Conv, cuba.Pool, cuba.Recurrent, cuba.Affine, cuba.Input)
 _NEAREST = {
     "ConvT": "upsample before the network, or a cuba.Dense with the unrolled weights",
@@ -44,9 +48,9 @@ _NEAREST_FAMILY = {
     "alif": "cuba blocks: no process of NetX adapts its threshold",
     "adrf": "cuba blocks: NetX would load it as a plain resonator, with other spikes",
     "adrf_iz": "cuba blocks: NetX would load it as a plain resonator, with other spikes",
-    "rf": "cuba blocks: resonators are not supported yet",
-    "rf_iz": "cuba blocks: resonators are not supported yet",
-    "sigma_delta": "cuba blocks: sigma-delta chains are not supported yet",
+    "rf": "rf.Dense or rf.Conv",
+    "rf_iz": "rf_iz.Dense or rf_iz.Conv",
+    "sigma_delta": "sigma_delta.Dense or sigma_delta.Conv",
 }
 
 
@@ -102,14 +106,8 @@ def _options(block: Any) -> dict[str, bool]:
         "a decay per channel that was never drawn (run the module before you save it)":
             not neuron.shared_param and neuron.current_decay.numel() == 1 and neuron.shape is None,
         f"the normalization {type(neuron.norm).__name__}":
-            neuron.norm is not None and not isinstance(neuron.norm, _FOLDED),
+            neuron.norm is not None and not isinstance(neuron.norm, FOLDED),
     }
-
-
-_FOLDED = (
-    slayer_norm.MeanOnlyBatchNorm, slayer_norm.WgtScaleBatchNorm,
-    torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d,
-)
 
 
 def to_layer(name: str, block: Any, source: str, in_shape: Shape, out_shape: Shape) -> Layer:
@@ -122,7 +120,7 @@ def to_layer(name: str, block: Any, source: str, in_shape: Shape, out_shape: Sha
     neuron = block.neuron
     synapse = block.input_synapse if isinstance(block, cuba.Recurrent) else \
         None if isinstance(block, cuba.Input) else block.synapse
-    group = _synapse(name, block, synapse, source, in_shape)
+    group = group_of(name, block, synapse, source, in_shape)
     is_affine = isinstance(block, cuba.Affine)
     parameters = CubaNeuron(
         *((4096, 4096) if is_affine and not block.dynamics else _decays(neuron)),
@@ -130,18 +128,19 @@ def to_layer(name: str, block: Any, source: str, in_shape: Shape, out_shape: Sha
         channel_current_decay=_per_channel(neuron.cx_current_decay),
         channel_voltage_decay=_per_channel(neuron.cx_voltage_decay),
     )
-    layer = Layer(name, (group,), parameters, out_shape, axonal_delay=_delay(block))
+    layer = Layer(name, (group,), parameters, out_shape, axonal_delay=axonal_delay(block))
     if isinstance(block, cuba.Recurrent):
         recurrent = _integers(block.recurrent_synapse, neuron.w_scale).reshape(out_shape * 2)
         layer = replace(layer, recurrent=Synapse(f"{name}.recurrent", name, recurrent))
-    return layer if is_affine or neuron.norm is None else _folded(layer, neuron)
+    return layer if is_affine or neuron.norm is None else folded(layer, neuron)
 
 
-def _synapse(name: str, block: Any, synapse: Any, source: str, in_shape: Shape) -> Synapse:
+def group_of(name: str, block: Any, synapse: Any, source: str, in_shape: Shape) -> Synapse:
+    """Return the synapse group that a block's synapse, or one part of a complex one, is."""
     if isinstance(block, cuba.Input):
         return _input_transform(name, block, source, in_shape)
     weight = _integers(synapse, block.neuron.w_scale)
-    if isinstance(block, (cuba.Conv, cuba.Pool)):
+    if isinstance(block, _CONVOLUTIONS):
         weight = weight[..., 0]
         geometry = ConvGeometry(_pair(synapse.stride), _pair(synapse.padding),
                                 _pair(synapse.dilation), synapse.groups)
@@ -216,65 +215,11 @@ def _per_channel(decay: Any) -> tuple[int, ...] | None:
     return tuple(int(d) for d in decay) if np.ndim(decay) else None
 
 
-def _delay(block: Any) -> tuple[int, ...] | None:
+def axonal_delay(block: Any) -> tuple[int, ...] | None:
+    """Return the whole steps of a block's learned delays; None without."""
     if getattr(block, "delay", None) is None:
         return None
     return tuple(int(d) for d in torch.floor(block.delay.delay).flatten().tolist())
-
-
-def _folded(layer: Layer, neuron: Any) -> Layer:
-    """Return the layer with its normalization in weights and biases.
-
-    It acts on the current, which is linear in the weights, and is not fed back: a factor goes to
-    the weights, an offset to the voltage at every step.
-    """
-    factor, offset = _normalization(neuron)
-    # what `unfold` leaves of a factor is the rounding of its float32 statistics
-    factor = np.where(np.abs(factor - 1) < 1e-6, 1.0, factor)
-    bias = np.broadcast_to(offset * neuron.w_scale, layer.n_channels)
-    (synapse,) = layer.synapses
-    weight = synapse.weight
-    if (factor != 1).any():
-        per_row = factor.reshape(-1, *[1] * (weight.ndim - 1))
-        weight = weight * per_row
-        if np.array_equal(weight, np.rint(weight)):
-            weight = np.rint(weight).astype(np.int32)
-    return replace(
-        layer, synapses=(replace(synapse, weight=weight),),
-        neuron=replace(layer.neuron, bias=tuple(bias.tolist())))
-
-
-def _normalization(neuron: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return factor and offset of each channel, (1,) or (channels,), in SLAYER's units."""
-    norm = neuron.norm
-    with torch.no_grad():
-        if isinstance(norm, slayer_norm.MeanOnlyBatchNorm):
-            return np.ones(1), -norm.pre_hook_fx(norm.running_mean).double().numpy()
-        if isinstance(norm, slayer_norm.WgtScaleBatchNorm):
-            factor = 1 / norm.std(norm.running_var).double().numpy()
-            return factor, -norm.pre_hook_fx(norm.running_mean).double().numpy() * factor
-        factor = 1 / torch.sqrt(norm.running_var.double() + norm.eps)
-        offset = -norm.running_mean.double() * factor
-        if norm.affine:
-            factor, offset = factor * norm.weight.double(), offset * norm.weight + norm.bias
-        return factor.numpy(), offset.double().numpy()
-
-
-def unfold(norm: Any, offset: NDArray[np.float64]) -> None:
-    """Give a normalization the factor 1 and an offset, (channels,), which its weights now have."""
-    value = torch.from_numpy(offset).float()
-    with torch.no_grad():
-        if isinstance(norm, slayer_norm.MeanOnlyBatchNorm):
-            norm.running_mean.copy_(-value)
-        elif isinstance(norm, slayer_norm.WgtScaleBatchNorm):
-            norm.running_mean.copy_(-value)
-            norm.running_var.fill_(1 - norm.eps)
-        else:
-            norm.running_mean.copy_(torch.zeros_like(value) if norm.affine else -value)
-            norm.running_var.fill_(1 - norm.eps)
-            if norm.affine:
-                norm.weight.fill_(1)
-                norm.bias.copy_(value)
 
 
 def _allowed(block: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:

@@ -112,9 +112,21 @@ class RandomGraph(torch.nn.Module):
         with torch.no_grad():
             self(torch.zeros(1, *self.input_shape, 2))
         for block in self.blocks.values():
+            if not isinstance(block, (cuba.Pool, cuba.Recurrent)):
+                self._give_weight(block)
             if block.delay is not None:
                 n = block.delay.delay.numel()
                 block.delay.delay.data = torch.rand(n) * self.rng.choice([3, 12, 62.9])
             if block.neuron.norm is not None:
                 n = block.shape[0]
                 block.neuron.norm.running_mean = torch.randn(n) * 0.15
+
+    def _give_weight(self, block):
+        """Give a layer whose weights all round to zero one that does not: ingest refuses such."""
+        synapse = block.synapse
+        with torch.no_grad():
+            if not synapse.pre_hook_fx(synapse.weight).any():
+                weight = synapse.weight_v if synapse.weight_norm_enabled else synapse.weight
+                if synapse.weight_norm_enabled:
+                    synapse.weight_g.fill_(1.0)
+                weight.view(-1)[0] = 1.0
