@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import lava.lib.dl.netx as installed
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,7 +29,7 @@ from pipeline.network import INPUT, ConvGeometry, Join, Layer, Network, Synapse
 from pipeline.neuron import SigmaDeltaNeuron
 from pipeline.quantize import as_trained
 
-TRUTH = Path(installed.__path__[0]).parents[3] / "tests/lava/lib/dl/netx/gts"
+TRUTH = Path(h5py.__file__).parents[1] / "tests/lava/lib/dl/netx/gts"
 
 
 def dense(name: str, source: str, weight: Any, **neuron: Any) -> Layer:

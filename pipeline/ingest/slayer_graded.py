@@ -113,7 +113,8 @@ def to_graded_layer(
     """
     if isinstance(block, sigma_delta.Input):
         neuron = SigmaDeltaNeuron(_threshold(block), "delta")
-        return Layer(name, (one_to_one(name, out_shape),), neuron, out_shape)
+        group = replace(one_to_one(name, out_shape), source=source)
+        return Layer(name, (group,), neuron, out_shape)
     if not isinstance(block, _SIGMA_DELTA):
         return _resonators(name, block, source, in_shape, out_shape)
     is_output = isinstance(block, sigma_delta.Output)

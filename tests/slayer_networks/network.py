@@ -272,14 +272,17 @@ class Between(torch.nn.Module):
 class SigmaDelta(Chain):
     """Sigma-delta blocks drawn by a number, on (2, 8, 7) or (12,)."""
 
-    def __init__(self, drawn=0, is_conv=False, norm=None, has_output=True, **changes):
+    def __init__(
+        self, drawn=0, is_conv=False, norm=None, has_output=True, is_relu=False, **changes
+    ):
+        relu, identity = torch.nn.functional.relu, torch.nn.Identity()
         draw = random.Random(drawn)
         mean_only = slayer.neuron.norm.MeanOnlyBatchNorm if norm == "mean" else norm
 
         def sd(**own):
             return {
                 "threshold": draw.choice([1 / 64, 0.1, 0.3]), "norm": mean_only,
-                "activation": draw.choice([torch.nn.functional.relu, torch.nn.Identity()]),
+                "activation": draw.choice([relu, relu if is_relu else identity]),
                 **changes, **own}
 
         block, options = slayer.block.sigma_delta, {"weight_scale": draw.choice([1, 2])}
@@ -325,10 +328,12 @@ class SigmaDeltaGraph(torch.nn.Module):
 class SetBias(Chain):
     """Biases given by set_bias, per channel or per neuron."""
 
-    def __init__(self, bias=0.25, per="channel", **options):
+    def __init__(self, bias=0.25, per="channel", has_no_hook=False):
         block = slayer.block.sigma_delta
         neuron = {"threshold": 0.1, "activation": torch.nn.functional.relu}
-        super().__init__(block.Input(neuron), block.Conv(neuron, 2, 4, 3, **options))
+        super().__init__(block.Input(neuron), block.Conv(neuron, 2, 4, 3))
+        if has_no_hook:
+            self.blocks[1].synapse.pre_hook_fx = None
         values = torch.full((4, 1, 1), bias) * torch.arange(4).reshape(4, 1, 1)
         if per == "neuron":
             values = torch.full((4, 6, 5), bias)
