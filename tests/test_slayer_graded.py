@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from pipeline.compare import compare_traces, require_equal
 from pipeline.emulate import Trace, emulate
 from pipeline.errors import UnsupportedLayerError
 from pipeline.ingest.checkpoint import load_module
-from pipeline.ingest.netx_graded import as_stock_netx_runs
+from pipeline.ingest.netx_graded import (
+    as_stock_netx_runs,
+    complex_groups,
+    graded_input,
+    to_graded_neuron,
+    with_bias,
+)
+from pipeline.ingest.netx_hdf5 import open_netx
+from pipeline.ingest.netx_neurons import to_bias
 from pipeline.lava_backend import LavaJob, run_lava_many
 from pipeline.model_folder import ModelFolder
 from pipeline.network import Network
@@ -94,6 +103,16 @@ def test_the_emulator_sends_what_the_module_does(
     assert all(np.count_nonzero(emulated.spikes[layer.name]) for layer in network.layers[:2])
 
 
+def test_beyond_64_the_float32_of_slayer_rounds_and_lava_does_not(slayer: Any, made: Any) -> None:
+    module, network, data = made("SigmaDelta", {"drawn": 0, "is_relu": True, "gain": 30})
+    own, emulated = slayer.run_module(module, network, data), emulate(network, data)
+    *hidden, output = compare_traces(network, own, "SLAYER", emulated, "emulator").layers
+    assert not any(layer.n_differing for layer in hidden)
+    exact, rounded = (trace.spikes[output.layer].astype(np.float64) for trace in (emulated, own))
+    assert np.abs(exact).max() > 64 * 2**18 and output.n_differing > 0
+    assert np.abs(exact - rounded).max() < 1e-6 * np.abs(exact).max()
+
+
 def test_lava_sends_what_the_emulator_does(made: Any, tmp_path: Path) -> None:
     jobs = []
     for index, (class_name, arguments) in enumerate(SIGMA_DELTA + RESONATORS):
@@ -121,6 +140,14 @@ def test_stock_netx_differs_by_the_step_of_its_biases_only(
 ) -> None:
     module, network, data = made("SigmaDelta", {"drawn": 2, "norm": norm, "is_relu": True})
     path = exported(module, tmp_path / "exported.net")
+    with open_netx(path) as (_, (first, *entries)):
+        assert graded_input(first, "n", (12,), []).neuron == network.layers[0].neuron
+        for entry, layer in zip(entries, network.layers[1:], strict=True):
+            neuron = to_graded_neuron(entry.group("neuron"), "n", layer.n_channels, [])
+            bias = to_bias(entry, layer.n_channels, layer.n_neurons)
+            found = with_bias(entry, neuron, bias)
+            assert replace(found, vth_mant=0) == replace(layer.neuron, vth_mant=0)
+            assert found.vth_mant == layer.neuron.vth_mant or layer is network.layers[-1]
     jobs = [LavaJob(network, data, path, True, b) for b in BIASES_FROM]
     early, late = (run.trace for run in run_lava_many(jobs, LIMIT_S))
     require_same(network, emulate(network, data, with_states=True, bias_from="power_on"), early,
@@ -140,6 +167,15 @@ def test_stock_netx_runs_the_decays_it_recomputes(
         arguments = {"drawn": drawn, "kind": kind, "shared_param": True}
         module, network, data = made("Resonators", arguments)
         path = exported(module, tmp_path / f"{drawn}.net")
+        with open_netx(path) as (_, entries):
+            for entry, layer in zip(entries, network.layers, strict=True):
+                neuron = to_graded_neuron(entry.group("neuron"), "n", layer.n_channels, [])
+                assert neuron == layer.neuron
+                groups = complex_groups(entry, "n", layer.synapses[0].source, *layer.synapses[
+                    0].weight.shape)
+                for group, synapse in zip(groups, layer.synapses, strict=True):
+                    assert np.array_equal(group.weight, synapse.weight)
+                    assert group.part == synapse.part
         jobs.append(LavaJob(network, data, path, True))
         runs.append(slayer.run_module(module, network, data))
     for job, own, run in zip(jobs, runs, run_lava_many(jobs, LIMIT_S), strict=True):

@@ -273,7 +273,7 @@ class SigmaDelta(Chain):
     """Sigma-delta blocks drawn by a number, on (2, 8, 7) or (12,)."""
 
     def __init__(
-        self, drawn=0, is_conv=False, norm=None, has_output=True, is_relu=False, **changes
+        self, drawn=0, is_conv=False, norm=None, has_output=True, is_relu=False, gain=1, **changes
     ):
         relu, identity = torch.nn.functional.relu, torch.nn.Identity()
         draw = random.Random(drawn)
@@ -300,6 +300,8 @@ class SigmaDelta(Chain):
         output = {key: value for key, value in sd().items() if key != "norm"}
         super().__init__(*blocks, *([block.Output(output, 9, 5)] if has_output else []))
         for part in self.blocks:
+            if hasattr(part, "synapse"):
+                part.synapse.weight.data *= gain
             if norm == "mean" and getattr(getattr(part, "neuron", None), "norm", None) is not None:
                 n = part.synapse.out_channels
                 part.neuron.norm.running_mean = (torch.rand(n) - 0.5) * 0.8
