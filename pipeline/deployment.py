@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compare import Comparison
+from pipeline.ledger import Ledger
 from pipeline.network import Network
-from pipeline.quantize import Ledger
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.emulate import check_input, run_neurons
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
+from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import INPUT, Layer, Network
 from pipeline.neuron import CubaNeuron
-from pipeline.quantize import Ledger, LedgerEntry
 from pipeline.synaptic_input import Accumulator, source_spikes
 
 _WIDEST_CHANGE = 1.5

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from pipeline.emulate import Trace, emulate
 from pipeline.errors import DataError, RecipeError
+from pipeline.ledger import Ledger
 from pipeline.network import Network, Shape
-from pipeline.quantize import Ledger, as_trained
+from pipeline.quantize import as_trained
 
 if TYPE_CHECKING:
     from pipeline.model_folder import ModelFolder

@@ -7,7 +7,7 @@ In: nothing. Out: the families of neurons and their check. The arithmetic is in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Union
+from typing import Literal
 
 from pipeline.errors import UnsupportedLayerError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
@@ -139,7 +139,7 @@ class ResonatorNeuron:
     channel_cos_decay: tuple[int, ...] | None = None
 
 
-Neuron = Union[CubaNeuron, SigmaDeltaNeuron, ResonatorNeuron]  # noqa: UP007 - a name at run time
+Neuron = CubaNeuron | SigmaDeltaNeuron | ResonatorNeuron
 FAMILY = {
     CubaNeuron: "CUBA", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire",
 }

@@ -7,7 +7,7 @@ weights lie on grids and whose thresholds take up the scales.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,9 @@ import numpy as np
 from pipeline.compress_synapse import CompressedSynapse
 from pipeline.errors import CompressionError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
+from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import Layer, Network, Synapse
 from pipeline.neuron import BIAS_RANGE, CubaNeuron
-
-
-@dataclass(frozen=True)
-class LedgerEntry:
-    """One kind of change to one layer; ``count`` weights or thresholds of ``total``."""
-
-    layer: str
-    what: str
-    count: int
-    total: int
-
-
-Ledger = tuple[LedgerEntry, ...]
 
 
 def as_trained(network: Network) -> tuple[Network, Ledger]:

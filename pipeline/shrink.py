@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from pipeline.emulate import Trace
 from pipeline.fixedpoint import inferred_weight_bits
+from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import INPUT, Layer, Network, Shape, Synapse
 from pipeline.neuron import PER_CHANNEL
-from pipeline.quantize import Ledger, LedgerEntry
 
 Kept = dict[str, NDArray[np.int64]]
 

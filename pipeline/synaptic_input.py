@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import kernels, kernels_graded
 from pipeline.connectivity import unrolled
-from pipeline.network import Layer, Network, Synapse
+from pipeline.network import Layer, Network, Shape, Synapse
 from pipeline.neuron import ResonatorNeuron, SigmaDeltaNeuron
 
 # Above this density a dense row, which vectorizes, beats a compressed one: at 5 % they are even, at
@@ -50,13 +50,13 @@ class Accumulator:
         """
         sources = [source_spikes(self._network, outputs, s.source) for s in self._layer.synapses]
         n_samples, n_steps = len(sources[0]), sources[0].shape[-1]
-        acc = np.zeros((2, n_samples, n_steps, self._layer.n_neurons)[not self._is_complex :],
-                       dtype=np.int32)
+        shape: Shape = (n_samples, n_steps, self._layer.n_neurons)
+        acc = np.zeros((2, *shape) if self._is_complex else shape, dtype=np.int32)
         for synapse, source, weights in zip(
                 self._layer.synapses, sources, self._weights, strict=True):
             total = acc[int(synapse.part == "imag")] if self._is_complex else acc
             if self._wraps and synapse.kind == "conv":
-                total = np.zeros_like(acc)
+                total = np.zeros_like(acc)  # each convolution wraps by itself
             spikes = np.ascontiguousarray(source).reshape(n_samples, -1, n_steps)
             if isinstance(weights, tuple):
                 indptr, index, value = weights

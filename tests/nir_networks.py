@@ -13,10 +13,10 @@ import numpy as np
 from pipeline.export_nir import DT
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.ingest.nir_graph import read_nir
+from pipeline.ledger import Ledger
 from pipeline.network import INPUT, ConvGeometry, Join, Layer, Network, Readout, Synapse
 from pipeline.network_checks import conv_output_shape
 from pipeline.neuron import CubaNeuron
-from pipeline.quantize import Ledger
 
 N_STEPS = 60  # of a foreign graph
 Nodes = dict[str, Any]

@@ -14,9 +14,9 @@ from pipeline import match_rates as module
 from pipeline.emulate import emulate
 from pipeline.errors import DataError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
+from pipeline.ledger import LedgerEntry
 from pipeline.match_rates import match_layer, match_rates
 from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
-from pipeline.quantize import LedgerEntry
 
 Case = tuple[Network, Network, NDArray[np.uint8]]
 NEURON = CubaNeuron(current_decay=1024, voltage_decay=400, vth_mant=150)

@@ -14,8 +14,9 @@ from pipeline.compress import Pruning, Scaling
 from pipeline.compress_synapse import CompressedSynapse, Level, Method
 from pipeline.errors import CompressionError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, inferred_weight_bits
+from pipeline.ledger import LedgerEntry
 from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
-from pipeline.quantize import LedgerEntry, as_trained, to_integers
+from pipeline.quantize import as_trained, to_integers
 
 
 def single(weight: Any, vth_mant: int = 80) -> Network:

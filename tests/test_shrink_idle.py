@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.deployment import Integers
 from pipeline.fixedpoint import inferred_weight_bits
+from pipeline.ledger import LedgerEntry
 from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
-from pipeline.quantize import LedgerEntry
 from pipeline.shrink import removals, shrink
 
 NEURON = CubaNeuron(current_decay=1500, voltage_decay=300, vth_mant=60)

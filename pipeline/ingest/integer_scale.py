@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import CheckpointError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, MIXED_WEIGHT_RANGE
-from pipeline.quantize import LedgerEntry
+from pipeline.ledger import LedgerEntry
 
 SINGLE_PRECISION = 1e-6
 _LARGEST_CODE = 128

@@ -18,8 +18,8 @@ from pipeline.ingest import netx_layers
 from pipeline.ingest.netx_hdf5 import Entry, listed, open_netx
 from pipeline.ingest.netx_layers import MAX_NEURONS, to_shape
 from pipeline.ingest.netx_neurons import SILENT_VTH_MANT, to_neuron
+from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import INPUT, ConvGeometry, Layer, Network, Readout, Shape, Synapse
-from pipeline.quantize import Ledger, LedgerEntry
 
 _SUPPORTED = "input, conv, dense, dense_rec, pool, flatten, average"
 _NEAREST = {

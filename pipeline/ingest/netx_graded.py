@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.ingest.netx_hdf5 import Entry
+from pipeline.ledger import LedgerEntry
 from pipeline.network import INPUT, ConvGeometry, Layer, Network, Shape, Synapse
 from pipeline.neuron import (
     NEVER_VTH_MANT,
@@ -23,7 +24,6 @@ from pipeline.neuron import (
     ResonatorNeuron,
     SigmaDeltaNeuron,
 )
-from pipeline.quantize import LedgerEntry
 
 GRADED_TYPES = ("SDNN", "RF_PHASE", "RF_IZHIKEVICH")
 _MAX_WEIGHT = (1 << 17) - 1

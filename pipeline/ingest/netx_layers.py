@@ -17,10 +17,10 @@ from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.ingest.netx_hdf5 import Entry
 from pipeline.ingest.netx_neurons import to_bias, to_delay, to_neuron
+from pipeline.ledger import LedgerEntry
 from pipeline.network import ConvGeometry, Layer, Shape, Synapse
 from pipeline.network_checks import conv_output_shape
 from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
-from pipeline.quantize import LedgerEntry
 
 MAX_NEURONS = 1 << 24
 _MAX_WEIGHT = (1 << 17) - 1  # 64 times more than this wraps a current of 24 bits at one spike

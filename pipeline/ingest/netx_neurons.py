@@ -11,8 +11,8 @@ import numpy as np
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
 from pipeline.ingest.netx_hdf5 import Entry
+from pipeline.ledger import LedgerEntry
 from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
-from pipeline.quantize import LedgerEntry
 
 # Loihi 1's largest mantissa, which files use for neurons that shall never fire
 SILENT_VTH_MANT = (1 << 17) - 1

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.ingest.integer_scale import rounded
 from pipeline.ingest.nir_layer import MAX_NEURONS, read_group, read_layer
+from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import INPUT, Join, Layer, Network, Shape
-from pipeline.quantize import Ledger, LedgerEntry
 
 _NEURONS = ("CubaLIF", "LIF", "IF")
 _SYNAPSES = ("Linear", "Affine", "Conv2d", "SumPool2d")

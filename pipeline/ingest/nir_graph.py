@@ -25,8 +25,8 @@ from pipeline.export_nir import DT, METADATA_KEY, SCHEMA, comparable, difference
 from pipeline.ingest.hdf5_tree import FAULTS_OF_A_DAMAGED_FILE, Tree, digest, read_tree
 from pipeline.ingest.nir_foreign import check_kind, to_network
 from pipeline.ingest.nir_layer import MAX_NEURONS
+from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import Network, Shape, Synapse
-from pipeline.quantize import Ledger, LedgerEntry
 
 # a node saved again in single precision still stands for the same integers: half a step of the
 # finest one, a decay, is 1.2e-4 of it

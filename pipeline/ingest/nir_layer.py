@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.ingest.integer_scale import SINGLE_PRECISION, Floats, integer_scale, rounded
+from pipeline.ledger import LedgerEntry
 from pipeline.network import ConvGeometry, Layer, Shape, Synapse
 from pipeline.network_checks import conv_output_shape
 from pipeline.neuron import CubaNeuron
-from pipeline.quantize import LedgerEntry
 
 MAX_NEURONS = 1 << 22  # of one layer; four chips of Loihi 2 hold as many
 
