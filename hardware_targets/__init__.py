@@ -5,6 +5,7 @@ from __future__ import annotations
 from hardware_targets.quantity import Quantity
 from hardware_targets.rules import LayerFacts, Violation, check_layers
 from hardware_targets.schema import (
+    NeuronFamily,
     PriceSet,
     Target,
     TargetFileError,
@@ -14,6 +15,7 @@ from hardware_targets.schema import (
 
 __all__ = [
     "LayerFacts",
+    "NeuronFamily",
     "PriceSet",
     "Quantity",
     "Target",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from hardware_targets.schema import Target
+from hardware_targets.schema import NeuronFamily, Target
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,12 @@ class LayerFacts:
     ----------
     layer : str
         Name as the user knows it.
+    family : {"cuba", "sigma-delta", "resonate-and-fire"}
+        Of its neurons.
     kind : {"dense", "conv"}
     n_neurons : int
+    has_synapses : bool
+        False for neurons that take the network's input by themselves.
     weight_bits : int
         Declared width, sign included.
     weight_min, weight_max : int
@@ -41,8 +45,10 @@ class LayerFacts:
     """
 
     layer: str
+    family: NeuronFamily
     kind: Literal["dense", "conv"]
     n_neurons: int
+    has_synapses: bool
     weight_bits: int
     weight_min: int
     weight_max: int
@@ -73,10 +79,24 @@ class Violation:
 Rule = Callable[[LayerFacts, Target], Violation | None]
 
 
+def family_supported(facts: LayerFacts, target: Target) -> Violation | None:
+    """Require a family of neurons that the chip runs."""
+    families = target.neurons.families
+    if facts.family in families:
+        return None
+    return Violation(
+        facts.layer,
+        "family_supported",
+        f"{facts.family} neurons",
+        ", ".join(families),
+        "use a target with programmable neurons, or train with CUBA neurons",
+    )
+
+
 def weight_bits_supported(facts: LayerFacts, target: Target) -> Violation | None:
     """Require a declared width that memory can store."""
     widest = target.synapses.weight_bits.value[-1]
-    if 1 <= facts.weight_bits <= widest:
+    if 1 <= facts.weight_bits <= widest or not facts.has_synapses:
         return None
     return Violation(
         facts.layer,
@@ -201,6 +221,7 @@ def current_in_range(facts: LayerFacts, target: Target) -> Violation | None:
 
 
 RULES: tuple[Rule, ...] = (
+    family_supported,
     weight_bits_supported,
     weights_in_range,
     threshold_in_range,

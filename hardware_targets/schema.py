@@ -36,6 +36,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 Text = Annotated[str, Field(min_length=1)]
 SynapseFormat = Literal["dense", "sparse"]
+NeuronFamily = Literal["cuba", "sigma-delta", "resonate-and-fire"]
 
 
 class TargetFileError(ValueError):
@@ -133,12 +134,14 @@ class Synapses(Strict):
 
 
 class Neurons(Strict):
-    """Widths of neuron parameters and state; `state_bits` includes the sign."""
+    """Widths of neuron parameters and state, `state_bits` with the sign; the families it runs."""
 
     threshold_mant_bits: Bits
     decay_bits: Bits
     state_bits: Bits
     max_axonal_delay_steps: OptionalSteps
+    families: Annotated[tuple[NeuronFamily, ...], Field(min_length=1, strict=False)]
+    families_source: Text
 
 
 class PriceSet(Strict):

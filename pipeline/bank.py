@@ -103,8 +103,8 @@ class LayerBank:
         layer = self._network.layer_of(name)
         with naming(name):
             return quantize_synapse(
-                self._network.synapse(name), layer.cuba.nominal_vth, pruned, level,
-                self._quantizer[1], self._method)
+                layer, self._network.synapse(name), pruned, level, self._quantizer[1],
+                self._method)
 
     def _path(self, name: str, level: Level) -> Path | None:
         if self._folder is None:
@@ -113,7 +113,8 @@ class LayerBank:
             synapse, importance = self._network.synapse(name), self.importance(name)
             self._keys[name] = content_hash(
                 _code_version(), name, synapse.weight.tobytes(),
-                self._network.layer_of(name).cuba.nominal_vth,
+                self._network.layer_of(name).neuron.nominal_vth,
+                self._network.layer_of(name).takes_scale,
                 b"" if synapse.allowed is None else synapse.allowed.tobytes(),
                 self._calibration.curvatures[name].hessian.tobytes(), repr(self._method),
                 # these two depend on layers around the group

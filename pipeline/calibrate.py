@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.compress import accumulate_cross, accumulate_hessian, filter_spikes
-from pipeline.compress.curvature import damping, filter_decays
+from pipeline.compress import accumulate_cross, accumulate_hessian, filter_input
+from pipeline.compress.curvature import damping
 from pipeline.compress.linalg import on_device
 from pipeline.emulate import emulate
 from pipeline.errors import CalibrationError
@@ -37,7 +37,7 @@ class Curvature:
     ----------
     hessian : (groups, d_in, d_in) float64, averaged over samples, not damped
     is_dead : (groups, d_in) bool, inputs that never spiked; damping alone speaks for their weights
-    input_rate : spikes per source neuron and step
+    input_rate : spikes, or messages other than 0, per source neuron and step
     n_rows : vectors the Hessian was accumulated from; its rank is at most this
     rank : of the Hessian, the smallest of its groups; eigenvalues above 1e-10 of the largest
     condition : largest over smallest eigenvalue after damping, the worst of its groups
@@ -105,7 +105,8 @@ def calibrate(
         trace = emulate(network, spikes[begin : begin + _SAMPLES_AT_ONCE])
         for layer in network.layers:
             output = trace.spikes[layer.name]
-            n_spikes[layer.name] += np.moveaxis(output, 1, 0).reshape(layer.shape[0], -1).sum(1)
+            n_spikes[layer.name] += np.count_nonzero(
+                np.moveaxis(output, 1, 0).reshape(layer.shape[0], -1), axis=1)
             for synapse in layer.synapses:
                 if not synapse.is_fixed:
                     source = source_spikes(network, trace.spikes, synapse.source)
@@ -171,7 +172,7 @@ class _Sum:
                 self._hessian, filtered, _kernel(synapse), synapse.geometry
             )
         self._n_samples += len(source)
-        self._n_spikes += int(source.sum())
+        self._n_spikes += int(np.count_nonzero(source))
         self._n_inputs += source.size
         self._n_rows += len(source) * source.shape[-1] * _n_positions(layer, synapse)
 
@@ -210,9 +211,9 @@ def _filtered(
         d_all = synapse.weight[0].size * synapse.geometry.groups
         n_unfolded = d_all * _n_positions(layer, synapse) * source.shape[-1]
     chunk = max(1, _CHUNK_BYTES // (8 * n_unfolded))
-    decays = filter_decays(layer.cuba, objective)
     for i in range(0, len(source), chunk):
-        yield filter_spikes(torch.from_numpy(source[i : i + chunk]).to(device), *decays)
+        yield from filter_input(
+            layer.neuron, torch.from_numpy(source[i : i + chunk]).to(device), objective)
 
 
 def _kernel(synapse: Synapse) -> tuple[int, int]:

@@ -25,11 +25,12 @@ from pipeline.compress import (
     Scaling,
     prune,
     search_scale,
+    search_step,
 )
 from pipeline.compress.linalg import inverse_diagonal
 from pipeline.errors import CalibrationError, CompressionError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, code_range, full_scale_step_exp
-from pipeline.network import Network, Synapse
+from pipeline.network import Layer, Network, Synapse
 
 
 @dataclass(frozen=True)
@@ -168,14 +169,17 @@ def quantizer_of(pruned: PrunedGroups, method: Method) -> Quantizer:
 
 
 def quantize_synapse(
-    synapse: Synapse, vth_mant: int, pruned: PrunedGroups, level: Level, quantizer: Quantizer,
+    layer: Layer, synapse: Synapse, pruned: PrunedGroups, level: Level, quantizer: Quantizer,
     method: Method,
 ) -> CompressedSynapse:
-    """Return a pruned group on the best grid of its level."""
-    scaled = search_scale(
-        quantizer, pruned.weight, vth_mant, level.codes, full_scale_step_exp(level.bits),
-        MAX_EXACT_VTH_MANT, method.scaling,
-    )
+    """Return a pruned group of a layer on the best grid of its level."""
+    vth_mant, step_exp = layer.neuron.nominal_vth, full_scale_step_exp(level.bits)
+    if layer.takes_scale:
+        scaled = search_scale(
+            quantizer, pruned.weight, vth_mant, level.codes, step_exp, MAX_EXACT_VTH_MANT,
+            method.scaling)
+    else:
+        scaled = search_step(quantizer, pruned.weight, vth_mant, level.codes, step_exp)
     codes = scaled.quantized.codes.reshape(synapse.weight.shape)
     ratios = [part.relative_loss for part in pruned.parts if part.relative_loss is not None]
     return CompressedSynapse(

@@ -144,7 +144,7 @@ def _towards_dense(
     pruned = prune_synapse(
         network, synapse, weight, hessian, level.n_keep, method.pruning, importance)
     return quantize_synapse(
-        synapse, layer.cuba.nominal_vth, pruned, level, quantizer_of(pruned, method), method)
+        layer, synapse, pruned, level, quantizer_of(pruned, method), method)
 
 
 def _doing(synapse: Synapse, level: Level) -> str:

@@ -102,13 +102,14 @@ def _layer_table(line: Line) -> Table:
         )
         # of the weights as trained, those of neurons that are gone count as zeros; a joined source
         # takes the weights of each of its sources
-        n_weights = max(sum(s.weight.size for s in x.synapses) for x in (before, after))
-        n_nonzero = sum(int((s.weight != 0).sum()) for s in after.synapses)
+        stored = [() if x.is_driven else x.synapses for x in (before, after)]
+        n_weights = max(sum(s.weight.size for s in groups) for groups in stored)
+        n_nonzero = sum(int((s.weight != 0).sum()) for s in stored[1])
         table.add_row(
             escape(after.name), _change(before.n_neurons, after.n_neurons), f"{n_weights:,}",
-            f"{n_nonzero / n_weights:.1%}",
-            str(max(group.weight_bits or 0 for group in after.groups)),
-            f"{before.cuba.vth_mant} -> {after.cuba.vth_mant}" if after.cuba.fires
+            f"{n_nonzero / n_weights:.1%}" if n_weights else "-",
+            str(max((group.weight_bits or 0 for group in after.stored_groups), default=0) or "-"),
+            f"{before.neuron.vth_mant} -> {after.neuron.vth_mant}" if after.neuron.fires
             else "none",
             str(len(cores)),
             f"{effective:,.0f}", f"{executed:,.0f}",

@@ -22,7 +22,7 @@ class Ingested:
     @property
     def summary(self) -> str:
         """One line for the user."""
-        n_weights = sum(synapse.weight.size for synapse in self.network.synapses)
+        n_weights = sum(synapse.weight.size for synapse in self.network.stored_synapses)
         return (
             f"{len(self.network.layers)} layers, {n_weights:,} weights, "
             f"{self.network.sparsity:.1%} of them zero as trained"
@@ -49,13 +49,13 @@ class Integers:
     @property
     def sparsity(self) -> float:
         """Share of the weights of ``full`` that are zero or gone, 0 to 1."""
-        n_nonzero = sum(int(np.count_nonzero(s.weight)) for s in self.network.synapses)
-        return 1.0 - n_nonzero / sum(s.weight.size for s in self.full.synapses)
+        n_nonzero = sum(int(np.count_nonzero(s.weight)) for s in self.network.stored_synapses)
+        return 1.0 - n_nonzero / sum(s.weight.size for s in self.full.stored_synapses)
 
     @property
     def summary(self) -> str:
         """One line for the user."""
-        bits = "/".join(str(synapse.weight_bits) for synapse in self.network.synapses)
+        bits = "/".join(str(synapse.weight_bits) for synapse in self.network.stored_synapses)
         n, n_full = (
             sum(layer.n_neurons for layer in network.layers)
             for network in (self.network, self.full)

@@ -7,10 +7,13 @@ in real numbers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emulate import emulate, run_neurons
+from pipeline.graded import depths
 from pipeline.network import Network
 from pipeline.synaptic_input import Accumulator
 
@@ -18,7 +21,7 @@ _SAMPLES_AT_ONCE = 16
 
 
 def van_rossum_distance(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], voltage_decay: int
+    a: NDArray[Any], b: NDArray[Any], voltage_decay: float
 ) -> NDArray[np.float64]:
     r"""Return the squared van Rossum distance of two spike trains, (n,).
 
@@ -28,7 +31,7 @@ def van_rossum_distance(
 
     Parameters
     ----------
-    a, b : (n, ..., t) of one shape
+    a, b : (n, ..., t) integers of one shape
     voltage_decay : d_v, 0 (every difference is remembered to the end) to 4096 (differing spikes
         are counted)
 
@@ -46,9 +49,10 @@ def van_rossum_distance(
         raise ValueError(f"spikes of shapes {a.shape} and {b.shape} have no distance")
     kept_frac = 1.0 - voltage_decay / 4096
     distances = np.zeros(len(a))
+    kind: Any = np.int16 if a.dtype == b.dtype == np.uint8 else np.int64
     for n in range(len(a)):
         # the filter is linear: that of the difference is the difference of the two
-        difference = np.subtract(a[n], b[n], dtype=np.int16).reshape(-1, a.shape[-1])
+        difference = np.subtract(a[n], b[n], dtype=kind).reshape(-1, a.shape[-1])
         v = np.zeros(len(difference))
         for step in np.ascontiguousarray(difference.T):
             v *= kept_frac
@@ -72,15 +76,16 @@ def executed_losses(
 
     Returns
     -------
-    By layer name, the mean over samples of :func:`van_rossum_distance` with the voltage decay of
-    the layer.
+    By layer name, the mean over samples of :func:`van_rossum_distance` with the leak of the layer's
+    neurons.
     """
     accumulators = {layer.name: Accumulator(network, layer) for layer in network.layers}
-    sums = dict.fromkeys(accumulators, 0.0)
+    sums, reached = dict.fromkeys(accumulators, 0.0), depths(network)
     for begin in range(0, len(spikes), _SAMPLES_AT_ONCE):
         outputs = emulate(dense, spikes[begin : begin + _SAMPLES_AT_ONCE]).spikes
         for layer in network.layers:
-            ours, _ = run_neurons(layer, accumulators[layer.name].run(outputs))
+            ours, _ = run_neurons(
+                layer, accumulators[layer.name].run(outputs), reached[layer.name] - 1)
             sums[layer.name] += float(van_rossum_distance(
-                ours, outputs[layer.name], layer.cuba.voltage_decay).sum())
+                ours, outputs[layer.name], layer.neuron.leak).sum())
     return {name: total / len(spikes) for name, total in sums.items()}

@@ -4,6 +4,8 @@ In: a trace, the placement of its network, and a target. Out: an :class:`EnergyR
 exact; energy is a proxy. Every event that has no published price makes a total *incomplete* and is
 named; it is never priced at zero. Counting rules:
 
+* a message other than 0 of sigma-delta neurons is a spike; neurons that take the input by
+  themselves have no synapses;
 * effective synops: spikes x nonzero synapses they reach; executed synops: spikes x positions the
   core's format stores, zeros of a dense format included;
 * a neuron update happens for every neuron at every step; it is *active* if the neuron had input or
@@ -95,7 +97,7 @@ def account(network: Network, placement: Placement, trace: Trace, target: Target
                 "belongs to another network"
             )
     rates = {
-        name: spikes.reshape(len(spikes), -1, spikes.shape[-1]).sum(axis=-1, dtype=np.int64)
+        name: np.count_nonzero(spikes.reshape(len(spikes), -1, spikes.shape[-1]), axis=-1)
         for name, spikes in trace.spikes.items()
     }
     n_steps = trace.spikes[INPUT].shape[-1]
@@ -170,7 +172,8 @@ def _priced(
     for kind in ("dense", "sparse", "conv"):
         # a core holds one layer; with several groups the format of the largest stands for all
         is_kind = [
-            max(core.synapses, key=lambda s: s.memory_bits).format == kind
+            bool(core.synapses)
+            and max(core.synapses, key=lambda s: s.memory_bits).format == kind
             for core in placement.cores
         ]
         amounts[f"synop_{kind}"] = mean["executed_synops"] * np.array(is_kind)

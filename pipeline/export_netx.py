@@ -17,8 +17,8 @@ import numpy as np
 
 from pipeline.errors import ExportError, OutputError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
-from pipeline.network import INPUT, Layer, Network, Shape
-from pipeline.neuron import FAMILY, CubaNeuron
+from pipeline.network import Network
+from pipeline.netx_entries import entries, netx_obstacle
 
 
 def write_netx(network: Network, path: Path, origin: str) -> None:
@@ -41,7 +41,7 @@ def write_netx(network: Network, path: Path, origin: str) -> None:
     try:
         with h5py.File(partial, "w") as file:
             file.attrs["origin"] = origin
-            for index, entry in enumerate(_entries(network)):
+            for index, entry in enumerate(entries(network)):
                 group = file.create_group(f"layer/{index}")
                 for key, value in entry.items():
                     group.create_dataset(key, data=value)
@@ -57,7 +57,7 @@ def write_netx(network: Network, path: Path, origin: str) -> None:
 def compare_netx(network: Network, path: Path) -> None:
     """Raise ExportError unless the file at ``path`` holds exactly ``network``."""
     _check_exportable(network)
-    expected = _entries(network)
+    expected = entries(network)
     with h5py.File(path, "r") as file:
         if len(file["layer"]) != len(expected):
             raise ExportError(
@@ -85,107 +85,8 @@ def _datasets(group: h5py.Group) -> set[str]:
     return set(names)
 
 
-def _entries(network: Network) -> list[dict[str, Any]]:
-    """Return the keys and values of every HDF5 layer group, in order."""
-    entries: list[dict[str, Any]] = [
-        {"type": _type("input"), "shape": np.array(network.input_shape)}
-    ]
-    shape: Shape = network.input_shape
-    for index, layer in enumerate(network.layers):
-        if index > 0 and len(shape) == 3 and layer.synapses[0].kind == "dense":
-            entries.append({"type": _type("flatten"), "shape": np.array([np.prod(shape), 1, 1])})
-        entries.append(_dense(layer) if layer.synapses[0].kind == "dense" else _conv(layer))
-        shape = layer.shape
-    return entries
-
-
-def _dense(layer: Layer) -> dict[str, Any]:
-    weight = layer.synapses[0].weight
-    delay = {} if layer.axonal_delay is None else {
-        "delay": np.array(layer.axonal_delay, dtype=np.float32)}
-    recurrent = {} if layer.recurrent is None else {
-        "weight_rec": layer.recurrent.weight.astype(np.float32)}
-    return {
-        "type": _type("dense" if layer.recurrent is None else "dense_rec"),
-        "shape": np.array(layer.shape),
-        "inFeatures": weight.shape[1],
-        "outFeatures": weight.shape[0],
-        "weight": weight.astype(np.float32),  # as SLAYER writes integers
-        **recurrent,
-        **delay,
-        **_neuron(layer),
-    }
-
-
-def _conv(layer: Layer) -> dict[str, Any]:
-    (synapse,) = layer.synapses
-    geometry = synapse.geometry
-    assert geometry is not None
-    return {
-        "type": _type("conv"),
-        "shape": np.array(layer.shape),
-        "inChannels": synapse.weight.shape[1] * geometry.groups,
-        "outChannels": synapse.weight.shape[0],
-        "kernelSize": np.array(synapse.weight.shape[2:]),
-        "stride": np.array(geometry.stride),
-        "padding": np.array(geometry.padding),
-        "dilation": np.array(geometry.dilation),
-        "groups": geometry.groups,
-        "weight": synapse.weight.astype(np.float32),
-        **_neuron(layer),
-    }
-
-
-def _neuron(layer: Layer) -> dict[str, Any]:
-    neuron = layer.cuba
-    bias = {} if neuron.bias is None else {"bias": np.array(neuron.bias, dtype=np.float32)}
-    return {
-        **bias,
-        "neuron/type": "CUBA",
-        "neuron/iDecay": neuron.current_decay,
-        "neuron/vDecay": neuron.voltage_decay,
-        "neuron/vThMant": neuron.vth_mant,
-        "neuron/refDelay": 1,
-        "neuron/gradedSpike": False,
-    }
-
-
-def _type(name: str) -> Any:
-    return np.array([name.encode("ascii")], dtype="S10")
-
-
 def _plain(value: Any) -> Any:
     return value.decode("ascii") if isinstance(value, bytes) else value
-
-
-def netx_obstacle(network: Network) -> str | None:
-    """Return why stock NetX cannot hold a network or would run it otherwise; None if it can.
-
-    What NetX does is in lava.lib.dl.netx.hdf5 of lava-dl 0.6.0 (facts: netx 2 and 3.2).
-    """
-    previous = INPUT
-    for layer in network.layers:
-        where, delay, neuron = f"layer '{layer.name}': ", layer.axonal_delay, layer.neuron
-        if not isinstance(neuron, CubaNeuron):
-            return f"{where}export of {FAMILY[type(neuron)]} neurons is not supported yet"
-        if [synapse.source for synapse in layer.synapses] != [previous]:
-            return (f"{where}NetX files hold chains only; this layer has {len(layer.synapses)} "
-                    f"synapse groups, from {', '.join(s.source for s in layer.synapses)}")
-        if delay is not None and layer.synapses[0].kind == "conv":
-            return f"{where}NetX drops the delays of convolutions without a word"
-        if delay is not None and layer.recurrent is not None:
-            return f"{where}NetX cannot build a recurrent layer with delays"
-        if delay is not None and neuron.bias is not None:
-            return f"{where}NetX delays the input in place of the spikes, which differs with a bias"
-        if neuron.channel_current_decay is not None or neuron.channel_voltage_decay is not None:
-            return f"{where}has one decay per channel, Lava's LIF process holds one per layer"
-        if neuron.channel_vth_mant is not None:
-            return (
-                f"{where}has one threshold per channel ({layer.n_channels} of them) and stock NetX "
-                "reads one vThMant per layer; they would need a loader that gives Lava's LIF "
-                "process an array of thresholds: set 'compress.match_rates: layer' in the recipe")
-        previous = layer.name
-    return None
 
 
 def _check_exportable(network: Network) -> None:
@@ -193,15 +94,18 @@ def _check_exportable(network: Network) -> None:
     if obstacle is not None:
         raise ExportError(obstacle)
     low, high = MIXED_WEIGHT_RANGE
-    for layer in network.layers:
-        weight = np.concatenate([group.weight.ravel() for group in layer.groups])
+    for layer, group in ((x, g) for x in network.layers for g in x.stored_groups):
+        # NetX looks for bits that recurrent weights can share
+        is_shared = layer.recurrent is not None
+        weight = np.concatenate([g.weight.ravel() for g in layer.groups]) if is_shared else \
+            group.weight
         in_range = network.is_integer and weight.min() >= low and weight.max() <= high
         if not in_range or (weight & 1).any():
             raise ExportError(
                 f"layer '{layer.name}': weights must be even integers in {low}..{high}, found "
                 f"{weight.min()}..{weight.max()}; quantize the network first"
             )
-        if layer.synapses[0].kind == "dense" and weight.min() == low and weight.max() <= 0:
+        if group.kind == "dense" and weight.min() == low and weight.max() <= 0:
             raise ExportError(
                 f"layer '{layer.name}': its weights {low}..{weight.max()} have one sign, for which "
                 "Lava clips at -255; scale weights and threshold down together"
@@ -211,9 +115,8 @@ def _check_exportable(network: Network) -> None:
                 f"layer '{layer.name}': all weights are zero, which NetX cannot load; lower the "
                 "sparsity or raise the bits"
             )
-        found, declared = inferred_weight_bits(weight), layer.synapses[0].weight_bits
-        # with recurrent weights NetX looks for bits that both can share
-        if layer.recurrent is None and found != declared:
+        found, declared = inferred_weight_bits(weight), group.weight_bits
+        if not is_shared and found != declared:
             raise ExportError(
                 f"layer '{layer.name}': NetX would infer {found} weight bits, declared are "
                 f"{declared}"

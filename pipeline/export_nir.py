@@ -49,6 +49,7 @@ from pipeline.errors import ExportError, OutputError
 from pipeline.ingest.hdf5_tree import digest
 from pipeline.lower import without_joins
 from pipeline.network import INPUT, Layer, Network, Shape, Synapse
+from pipeline.neuron import FAMILY, CubaNeuron
 
 DT = 1e-4  # seconds per step
 METADATA_KEY = "spikefit"
@@ -72,6 +73,9 @@ def write_nir(network: Network, path: Path, origin: str) -> None:
     OutputError
         If the file cannot be written.
     """
+    obstacle = nir_obstacle(network)
+    if obstacle is not None:
+        raise ExportError(obstacle)
     graph, partial = to_graph(network, origin), path.with_suffix(".tmp")
     try:
         nir.write(partial, graph)
@@ -86,6 +90,15 @@ def write_nir(network: Network, path: Path, origin: str) -> None:
     finally:
         if partial.is_file():
             partial.unlink()
+
+
+def nir_obstacle(network: Network) -> str | None:
+    """Return why NIR has no words for a network; None if it has."""
+    for layer in network.layers:
+        if not isinstance(layer.neuron, CubaNeuron):
+            return (f"layer '{layer.name}': NIR has no node for {FAMILY[type(layer.neuron)]} "
+                    "neurons")
+    return None
 
 
 def to_graph(network: Network, origin: str = "") -> Any:

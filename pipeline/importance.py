@@ -38,6 +38,9 @@ def output_importance(
     rates : spikes per step of each channel, by layer name
     """
     importance: dict[str, NDArray[np.float64]] = {}
+    if not all(isinstance(layer.neuron, CubaNeuron) for layer in network.layers):
+        # the first-order argument is about thresholds and resets of CUBA neurons
+        return {layer.name: np.ones(layer.n_channels) for layer in network.layers}
     network = without_joins(network)
     for layer in reversed(network.layers):
         received = np.zeros(layer.n_channels)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import CheckpointError
-from pipeline.export_netx import netx_obstacle
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.network import Layer, Network, Synapse
+from pipeline.netx_entries import netx_obstacle
 
 
 @dataclass(frozen=True)

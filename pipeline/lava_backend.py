@@ -147,11 +147,14 @@ def _stream(network: Network, spikes: NDArray[np.uint8], is_stock: bool) -> NDAr
 
     The stock loader's first layer takes Lava's axis order.
     """
-    padded = np.pad(spikes, [(0, 0)] * (spikes.ndim - 1) + [(0, 1)])
+    first = network.layers[0]
+    # input neurons of the stock loader have no synapses, which would take a step
+    is_late = is_stock and first.is_driven and not encodes(first)
+    padded = np.pad(spikes, [(0, 0)] * (spikes.ndim - 1) + [(1, 0) if is_late else (0, 1)])
     series: NDArray[np.int32] = np.concatenate(list(padded), axis=-1).astype(np.int32)
     if not is_stock:
         return series
-    if network.layers[0].synapses[0].kind == "conv":
+    if first.synapses[0].kind == "conv":
         series = np.ascontiguousarray(series.transpose(2, 1, 0, 3))
     else:
         series = series.reshape(-1, series.shape[-1])
@@ -195,7 +198,7 @@ def _check_loaded(
     for layer, found in zip(network.layers, loaded, strict=True):
         is_cuba, is_dense = isinstance(layer.neuron, CubaNeuron), layer.synapses[0].kind == "dense"
         bits[layer.name] = found["weight_bits"] if is_dense else None
-        weights = [synapse.weight for synapse in layer.synapses if not encodes(layer)]
+        weights = [] if layer.is_driven else [synapse.weight for synapse in layer.synapses]
         declared = {"nonzero weights": (
             sum(int(np.count_nonzero(weight)) for weight in weights), found["n_nonzero"])}
         if found["vth"] is not None:

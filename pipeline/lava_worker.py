@@ -25,6 +25,7 @@ from pipeline.graded import depths, file_dtype
 from pipeline.lava_models import MODELS
 from pipeline.lava_wiring import wire
 from pipeline.network import Layer, Network
+from pipeline.neuron import CubaNeuron
 
 
 def main(folder: Path) -> None:
@@ -75,7 +76,8 @@ def _stock(job: dict[str, Any], stream: Any) -> Built:
     network._log_config.level = logging.ERROR
     source = io.source.RingBuffer(data=stream)
     source._log_config.level = logging.ERROR
-    # the port of an input with neurons leads nowhere (facts: netx 2)
+    # the port of an input with neurons leads nowhere, NetX wants them driven through their bias
+    # (facts: netx 2): what arrives here adds the same to the voltage
     is_driven = network.in_layer.block == "Input"
     source.s_out.connect(network.in_layer.neuron.a_in if is_driven else network.inp)
     processes = [
@@ -105,6 +107,8 @@ def _per_neuron(layer: Layer) -> dict[str, Any]:
            "vth": ("channel_vth_mant", 0), "sin_decay": ("channel_sin_decay", 0),
            "cos_decay": ("channel_cos_decay", 0)}
     n_repeats = layer.n_neurons // layer.n_channels
+    if layer.is_driven and isinstance(layer.neuron, CubaNeuron):
+        return {"du": np.full(layer.shape[::-1], 4095)}  # a bias does not pass the current
     return {
         name: np.repeat(np.array(values) + offset, n_repeats).reshape(layer.shape).T
         for name, (field, offset) in own.items()

@@ -172,7 +172,7 @@ class _Curves:
             for layer in self._integers.layers
         )
         output = emulate(self._integers.with_layers(layers), self._spikes).spikes[last.name]
-        distance = van_rossum_distance(output, self._dense, last.cuba.voltage_decay)
+        distance = van_rossum_distance(output, self._dense, last.neuron.leak)
         return float(distance.mean())
 
 

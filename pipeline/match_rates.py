@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from pipeline.emulate import check_input, run_neurons
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
+from pipeline.graded import depths
 from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import INPUT, Layer, Network
-from pipeline.neuron import CubaNeuron
+from pipeline.neuron import CubaNeuron, Neuron
 from pipeline.synaptic_input import Accumulator, source_spikes
 
 _WIDEST_CHANGE = 1.5
@@ -55,7 +56,8 @@ def match_rates(
         rates = dense_rates[layer.name]
         matched, outputs[layer.name] = match_layer(network, layer, outputs, rates, per)
         layers.append(matched)
-        ledger += _entries(layer, matched.cuba)
+        if _takes_threshold(layer):
+            ledger += _entries(layer, matched.cuba)
     return network.with_layers(tuple(layers)), tuple(ledger)
 
 
@@ -75,11 +77,20 @@ def match_layer(
     dense_rates : (channels,), to match the rate; None to leave the thresholds as they are
     """
     trials = _Trials(network, layer, outputs)
-    neuron = layer.cuba
-    if dense_rates is not None and neuron.fires:
+    neuron = layer.neuron
+    if dense_rates is not None and _takes_threshold(layer):
         match = _match_channels if per == "channel" else _match_mean
         neuron = match(layer, trials, dense_rates)
     return replace(layer, neuron=neuron), trials.output(neuron)
+
+
+def _takes_threshold(layer: Layer) -> bool:
+    """Whether another threshold can make up for other weights.
+
+    That of sigma-delta neurons says how exact messages are; driven neurons have no weights.
+    """
+    is_cuba = isinstance(layer.neuron, CubaNeuron)
+    return is_cuba and layer.neuron.fires and not layer.is_driven
 
 
 class _Trials:
@@ -92,6 +103,7 @@ class _Trials:
         self._sources = {
             s.source: source_spikes(network, outputs, s.source) for s in layer.synapses}
         self._accumulator = Accumulator(network, layer)
+        self._first_step = depths(network)[layer.name] - 1
         first = outputs[INPUT]
         self._n_samples, n_steps = len(first), first.shape[-1]
         self._chunk = max(1, _ACC_BYTES // (4 * n_steps * layer.n_neurons))
@@ -99,7 +111,7 @@ class _Trials:
         is_small = self._chunk >= self._n_samples
         self._kept = self._accumulator.run(self._sources) if is_small else None
 
-    def run(self, neuron: CubaNeuron) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    def run(self, neuron: Neuron) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
         """Yield samples and the spikes (n, *shape, t) that such neurons give for them."""
         layer = replace(self._layer, neuron=neuron)
         for begin in range(0, self._n_samples, self._chunk):
@@ -107,9 +119,9 @@ class _Trials:
             acc = self._kept
             if acc is None:
                 acc = self._accumulator.run({k: v[samples] for k, v in self._sources.items()})
-            yield samples, run_neurons(layer, acc)[0]
+            yield samples, run_neurons(layer, acc, self._first_step)[0]
 
-    def output(self, neuron: CubaNeuron) -> NDArray[np.uint8]:
+    def output(self, neuron: Neuron) -> NDArray[np.uint8]:
         """Return the spikes of all samples."""
         return np.concatenate([spikes for _, spikes in self.run(neuron)])
 

@@ -31,7 +31,7 @@ class ModelDescription(BaseModel):
         another model's; or a NetX or NIR file (``.net``, ``.nir``), which has no checkpoint
     arguments : keyword arguments of the class
     checkpoint : state dict saved with ``torch.save``
-    input_shape : (c, y, x) or (features,) of the binary input
+    input_shape : (c, y, x) or (features,) of the input, binary or integers
     n_steps : time steps of one sample
     data : where calibration, validation and test spikes come from
     """

@@ -106,9 +106,8 @@ class Layer:
         if isinstance(self.neuron, CubaNeuron):
             return self.neuron
         raise UnsupportedLayerError(
-            f"layer '{self.name}': {FAMILY[type(self.neuron)]} neurons are ingested, emulated and "
-            "run by Lava; compression, placement and export take CUBA neurons only; nearest: "
-            "cuba blocks"
+            f"layer '{self.name}': {FAMILY[type(self.neuron)]} neurons are not supported here; "
+            "nearest: cuba blocks"
         )
 
     @property
@@ -120,6 +119,36 @@ class Layer:
     def groups(self) -> tuple[Synapse, ...]:
         """All synapse groups of the layer, the recurrent one last."""
         return self.synapses if self.recurrent is None else (*self.synapses, self.recurrent)
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether each neuron takes a value of the network's input by itself, not by a synapse.
+
+        CUBA neurons take it through their bias, delta neurons as what they encode; no core stores
+        the weights of 1 that stand for this.
+        """
+        synapse, neuron = self.synapses[0], self.neuron
+        if len(self.synapses) > 1 or synapse.source != INPUT or not synapse.is_fixed:
+            return False
+        if isinstance(neuron, CubaNeuron) and (
+                neuron.current_decay != 4096 or neuron.channel_current_decay is not None):
+            return False
+        weight = synapse.weight
+        if synapse.geometry is None:
+            return weight.shape[0] == weight.shape[1] and bool(
+                (weight == np.eye(len(weight), dtype=weight.dtype)).all())
+        return weight.shape[1:] == (1, 1, 1) and synapse.geometry == ConvGeometry(
+            groups=len(weight)) and bool((weight == 1).all())
+
+    @property
+    def stored_groups(self) -> tuple[Synapse, ...]:
+        """The groups whose weights a core stores: all, but those that drive neurons directly."""
+        return () if self.is_driven else self.groups
+
+    @property
+    def takes_scale(self) -> bool:
+        """Whether one scale of all weights can be taken up by the threshold."""
+        return isinstance(self.neuron, CubaNeuron) and len(self.synapses) == 1
 
     @property
     def n_channels(self) -> int:
@@ -221,8 +250,14 @@ class Network:
         return tuple(synapse for synapse in self.synapses if not synapse.is_fixed)
 
     @property
+    def stored_synapses(self) -> tuple[Synapse, ...]:
+        """The groups of ``synapses`` that a core stores: those of driven neurons are none."""
+        return tuple(
+            synapse for layer in self.layers if not layer.is_driven for synapse in layer.synapses)
+
+    @property
     def is_chain(self) -> bool:
-        """Whether every layer has one group, from the layer before it: what stock NetX holds."""
+        """Whether every layer has one group, from the layer before it."""
         sources = (INPUT, *(layer.name for layer in self.layers))
         return all(
             [synapse.source for synapse in layer.synapses] == [source]
@@ -237,8 +272,9 @@ class Network:
     @property
     def sparsity(self) -> float:
         """Share of all weights that are zero, 0 to 1."""
-        n_weights = sum(synapse.weight.size for synapse in self.synapses)
-        return sum(int(np.sum(s.weight == 0)) for s in self.synapses) / n_weights
+        weights = [synapse.weight for synapse in self.stored_synapses]
+        n_weights = sum(weight.size for weight in weights)
+        return sum(int(np.sum(weight == 0)) for weight in weights) / max(n_weights, 1)
 
     def shape_of(self, source: str) -> Shape:
         """Return the shape of the input, of a layer's output or of a join."""

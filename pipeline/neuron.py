@@ -6,23 +6,27 @@ In: nothing. Out: the families of neurons and their check. The arithmetic is in
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Union
 
 from pipeline.errors import UnsupportedLayerError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
 
 # 64 times this is above every voltage of 24 bits: such a neuron never fires
 NEVER_VTH_MANT = (1 << 18) - 1
+# Loihi's largest mantissa, which NetX files use for neurons that shall never fire
+SILENT_VTH_MANT = (1 << 17) - 1
 _NOMINAL_VTH_MANT = 1024
 BIAS_RANGE = (-4096, 4095)  # 13 bits: lava.proc.lif, bias_mant
-PER_CHANNEL = {
+_OF_CUBA = {
     "channel_vth_mant": ("threshold mantissa", "thresholds", 1, MAX_EXACT_VTH_MANT),
     "channel_current_decay": ("current decay", "current decays", 0, 4096),
     "channel_voltage_decay": ("voltage decay", "voltage decays", 0, 4096),
     "bias": ("bias", "biases", *BIAS_RANGE),
 }
-_PER_CHANNEL_OF_RESONATORS = {
+PER_CHANNEL = {
+    **_OF_CUBA,
     "channel_sin_decay": ("sine decay", "sine decays", 0, 4096),
     "channel_cos_decay": ("cosine decay", "cosine decays", 0, 4096),
 }
@@ -61,13 +65,18 @@ class CubaNeuron:
 
     @property
     def fires(self) -> bool:
-        """Whether the neurons can fire; those that cannot are read by their voltage."""
-        return self.vth_mant != NEVER_VTH_MANT
+        """Whether the neurons are meant to fire; those that are not are read by their voltage."""
+        return self.vth_mant not in (SILENT_VTH_MANT, NEVER_VTH_MANT)
 
     @property
     def nominal_vth(self) -> int:
         """The threshold, or, of neurons that never fire, a middling one to express scales by."""
         return self.vth_mant if self.fires else _NOMINAL_VTH_MANT
+
+    @property
+    def leak(self) -> float:
+        """What the membrane loses in a step, of 4096."""
+        return self.voltage_decay
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,21 @@ class SigmaDeltaNeuron:
     is_cumulative: bool = False
     bias: tuple[int, ...] | None = None
 
+    @property
+    def fires(self) -> bool:
+        """Whether the neurons send messages by a threshold; decoders send their state."""
+        return self.role != "sigma"
+
+    @property
+    def nominal_vth(self) -> int:
+        """A threshold to express scales by; nothing here is scaled."""
+        return max(self.vth_mant, 1)
+
+    @property
+    def leak(self) -> float:
+        """What the state loses in a step, of 4096: messages are summed up for good."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class ResonatorNeuron:
@@ -137,9 +161,26 @@ class ResonatorNeuron:
     vth_mant: int
     channel_sin_decay: tuple[int, ...] | None = None
     channel_cos_decay: tuple[int, ...] | None = None
+    bias: None = None  # Lava gives resonators none
+
+    @property
+    def fires(self) -> bool:
+        """Whether the neurons can fire."""
+        return self.vth_mant != NEVER_VTH_MANT
+
+    @property
+    def nominal_vth(self) -> int:
+        """A threshold to express scales by."""
+        return self.vth_mant
+
+    @property
+    def leak(self) -> float:
+        """What the amplitude loses in a step, of 4096."""
+        return max(0.0, 4096 - math.hypot(self.sin_decay, self.cos_decay))
 
 
-Neuron = CubaNeuron | SigmaDeltaNeuron | ResonatorNeuron
+# a union by name: what reads artifacts and NIR metadata looks for its members
+Neuron = Union[CubaNeuron, SigmaDeltaNeuron, ResonatorNeuron]  # noqa: UP007
 FAMILY = {
     CubaNeuron: "CUBA", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire",
 }
@@ -151,8 +192,7 @@ def check_neuron(layer: str, neuron: Neuron, n_channels: int) -> None:
         raise UnsupportedLayerError(
             f"layer '{layer}': threshold mantissa {neuron.vth_mant} is outside 0..{NEVER_VTH_MANT}"
         )
-    for field, (what, plural, low, high) in {
-            **PER_CHANNEL, **_PER_CHANNEL_OF_RESONATORS}.items():
+    for field, (what, plural, low, high) in PER_CHANNEL.items():
         values = getattr(neuron, field, None)
         if values is None:
             continue

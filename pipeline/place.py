@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_targets import LayerFacts, Target, check_layers
+from hardware_targets import LayerFacts, NeuronFamily, Target, check_layers
 from pipeline.connectivity import unrolled
 from pipeline.errors import DesignRuleError
 from pipeline.network import Layer, Network
+from pipeline.neuron import CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
 from pipeline.synapse_format import CoreSynapses, best_format
 
 # a slice is found by trying counts upwards in steps of 1/16 of the last, then exactly
 _COARSENESS = 16
+_FAMILIES: dict[type, NeuronFamily] = {
+    CubaNeuron: "cuba", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire"}
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def place(network: Network, target: Target) -> Placement:
 
 
 def _facts(layer: Layer) -> LayerFacts:
-    weights = [group.weight for group in layer.groups]
+    neuron, groups = layer.neuron, layer.stored_groups
+    weights = [group.weight for group in groups] or [np.zeros((1, 1), dtype=np.int32)]
     # all inputs at once: the largest sum of one sign over the rows, in state units (2^6)
     worst = max(
         max(int(np.where(w > 0, w, 0).reshape(len(w), -1).sum(axis=1).max()),
@@ -128,14 +132,17 @@ def _facts(layer: Layer) -> LayerFacts:
         for w in weights
     )
     return LayerFacts(
-        layer=layer.name, kind=layer.synapses[0].kind, n_neurons=layer.n_neurons,
-        weight_bits=max(group.weight_bits or 0 for group in layer.groups),
+        layer=layer.name, family=_FAMILIES[type(neuron)], kind=layer.synapses[0].kind,
+        n_neurons=layer.n_neurons, has_synapses=bool(groups),
+        weight_bits=max((group.weight_bits or 0 for group in groups), default=0),
         weight_min=min(int(w.min()) for w in weights),
         weight_max=max(int(w.max()) for w in weights),
         weight_exp=0,
         # one that never fires gets the highest threshold there is, whatever that is
-        vth_mant=layer.cuba.nominal_vth, current_decay=layer.cuba.current_decay,
-        voltage_decay=layer.cuba.voltage_decay, worst_case_current=worst << 6,
+        vth_mant=neuron.nominal_vth, current_decay=getattr(neuron, "current_decay", 0),
+        voltage_decay=getattr(neuron, "voltage_decay", 0),
+        # messages of sigma-delta neurons have any size: their states are not judged here
+        worst_case_current=0 if isinstance(neuron, SigmaDeltaNeuron) else worst << 6,
         axonal_delay=max(layer.axonal_delay or (0,)),
     )
 
@@ -157,7 +164,8 @@ def _cut(
     network: Network, layer: Layer, target: Target, reach: NDArray[np.int64]
 ) -> tuple[list[Core], str]:
     """Return the slices of a layer and the limit that decided their number."""
-    matrices = [unrolled(network, group).tocsc() for group in layer.groups]
+    groups = layer.stored_groups
+    matrices = [unrolled(network, group).tocsc() for group in groups]
     # a layer that feeds itself reaches all its own cores
     feeds_itself = np.zeros(layer.n_neurons, dtype=np.bool_)
     if layer.recurrent is not None:
@@ -169,7 +177,7 @@ def _cut(
         for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
             synapses = tuple(
                 best_format(synapse, matrix[:, begin:end], layer, (begin, end), target)
-                for synapse, matrix in zip(layer.groups, matrices, strict=True)
+                for synapse, matrix in zip(groups, matrices, strict=True)
             )
             n_axons = int((reach + n_slices * feeds_itself)[begin:end].sum())
             core = Core(0, layer.name, int(begin), int(end), synapses, n_axons)

@@ -80,33 +80,40 @@ def integer_layer(
     CompressionError
         If all weights are zero.
     """
-    (synapse,) = layer.synapses
-    if synapse.is_fixed:
-        return layer, ()
-    part = compressed[synapse.name]
-    nominal = layer.cuba.nominal_vth
-    scale = part.vth_mant / nominal
+    synapses: list[Synapse] = []
+    ledger: list[LedgerEntry] = []
+    for synapse in layer.synapses:
+        if not synapse.is_fixed:
+            synapse, entries = _integer_synapse(synapse, compressed[synapse.name], layer.name)
+            ledger += entries
+        synapses.append(synapse)
+    layer = replace(layer, synapses=tuple(synapses))
+    if layer.takes_scale and not synapses[0].is_fixed:
+        layer, entries = _rescaled(layer, compressed[synapses[0].name].vth_mant)
+        ledger += entries
+    return layer, tuple(entry for entry in ledger if entry.count)
+
+
+def _integer_synapse(
+    synapse: Synapse, part: CompressedSynapse, layer: str
+) -> tuple[Synapse, list[LedgerEntry]]:
+    """Return a group at its compressed level, and what changed."""
     weight = (part.codes.astype(np.int32) << part.step_exp).astype(np.int32)
-    bits = _bits(weight, layer.name)
-    n = weight.size
-    ledger = [
+    bits, n = _bits(weight, layer), weight.size
+    entries = [
         LedgerEntry(synapse.name, "weights pruned", n - part.n_kept, n),
         LedgerEntry(synapse.name, "kept weights rounded to zero", part.n_rounded_to_zero, n),
         LedgerEntry(synapse.name, "weights clipped at the end of the grid", part.n_out_of_grid, n),
-        LedgerEntry(layer.name, (f"threshold {nominal} -> {part.vth_mant}, "
-                                 if layer.cuba.fires else "read by voltage, ")
-                    + f"weights scaled by {scale:.4g}", 1, 1),
     ]
     if bits < part.level.bits:
-        ledger.append(LedgerEntry(
-            layer.name, f"codes need only {bits} of {part.level.bits} bits", 1, 1))
-    neuron, recurrent, entries = _scaled_with(layer, scale)
-    if neuron.fires:
-        neuron = replace(neuron, vth_mant=part.vth_mant)
-    integers = replace(
-        layer, synapses=(replace(synapse, weight=weight, weight_bits=bits),), neuron=neuron,
-        recurrent=recurrent)
-    return integers, tuple(entry for entry in (*ledger, *entries) if entry.count)
+        entries.append(LedgerEntry(
+            layer, f"codes need only {bits} of {part.level.bits} bits", 1, 1))
+    if bits > part.level.bits:
+        # no threshold takes up a scale, and NetX knows no exponent: small weights keep their step
+        entries.append(LedgerEntry(
+            layer, f"codes of {part.level.bits} bits in steps of {1 << part.step_exp}, for which "
+            f"stock NetX infers {bits} bits", 1, 1))
+    return replace(synapse, weight=weight, weight_bits=bits), entries
 
 
 def bias_timing(network: Network) -> Ledger:
@@ -117,16 +124,20 @@ def bias_timing(network: Network) -> Ledger:
     """
     return tuple(
         LedgerEntry(layer.name, "biases that stock Lava applies one step before the first input; "
-                    "write them after it", len(layer.cuba.bias), len(layer.cuba.bias))
-        for layer in network.layers if layer.cuba.bias is not None
+                    "write them after it", len(layer.neuron.bias), len(layer.neuron.bias))
+        for layer in network.layers if layer.neuron.bias is not None
     )
 
 
-def _scaled_with(
-    layer: Layer, scale: float
-) -> tuple[CubaNeuron, Synapse | None, list[LedgerEntry]]:
-    """Return biases and recurrent weights at the scale of the weights, rounded, and the ledger."""
-    neuron, recurrent, entries = layer.cuba, layer.recurrent, []
+def _rescaled(layer: Layer, vth_mant: int) -> tuple[Layer, list[LedgerEntry]]:
+    """Return a layer with threshold, biases and recurrent weights at the scale of its weights."""
+    neuron, recurrent = layer.cuba, layer.recurrent
+    scale = vth_mant / neuron.nominal_vth
+    entries = [LedgerEntry(
+        layer.name, (f"threshold {neuron.nominal_vth} -> {vth_mant}, " if neuron.fires
+                     else "read by voltage, ") + f"weights scaled by {scale:.4g}", 1, 1)]
+    if neuron.fires:
+        neuron = replace(neuron, vth_mant=vth_mant)
     if neuron.bias is not None:
         exact = np.array(neuron.bias) * scale
         # SLAYER rounds biases as it rounds weights: even ones stay even
@@ -142,7 +153,7 @@ def _scaled_with(
         entries.append(LedgerEntry(
             recurrent.name, "recurrent weights rounded to 8 bits or clipped",
             int((rounded != exact).sum()), exact.size))
-    return neuron, recurrent, entries
+    return replace(layer, neuron=neuron, recurrent=recurrent), entries
 
 
 def _bits(weight: np.ndarray, layer: str) -> int:  # type: ignore[type-arg]

@@ -18,7 +18,7 @@ from pipeline.emulate import Trace
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import INPUT, Layer, Network, Shape, Synapse
-from pipeline.neuron import PER_CHANNEL
+from pipeline.neuron import PER_CHANNEL, CubaNeuron
 
 Kept = dict[str, NDArray[np.int64]]
 
@@ -43,7 +43,8 @@ def shrink(network: Network) -> Shrunk:
     A neuron goes if no chain of nonzero weights leads from the input to it, or none from it to the
     output. Of a convolution only whole channels go, because their neurons share a kernel. The
     input, the output layer, a layer that feeds itself, a grouped convolution and the layer it reads
-    are never shrunk: groups must stay equally wide. A positive bias makes a neuron fire unheard of.
+    are never shrunk: groups must stay equally wide. A positive bias makes a neuron fire unheard of;
+    of sigma-delta neurons any bias makes it send.
 
     A network that would be left with a layer without positive weights is returned as it is: such a
     layer is silent, and an empty or all-zero one cannot be loaded.
@@ -60,9 +61,16 @@ def shrink(network: Network) -> Shrunk:
     if all(len(kept[name]) == len(all_channels) for name, all_channels in everything.items()):
         return Shrunk(network, everything)
     layers = tuple(_sliced(network, layer, kept) for layer in network.layers)
-    if not all((synapse.weight > 0).any() for layer in layers for synapse in layer.synapses):
+    if not all(_can_act(layer) for layer in layers):
         return Shrunk(network, everything)
     return Shrunk(network.with_layers(tuple(_with_inferred_bits(layer) for layer in layers)), kept)
+
+
+def _can_act(layer: Layer) -> bool:
+    """Whether every group has weights by which the layer can send something."""
+    if isinstance(layer.neuron, CubaNeuron):
+        return all((synapse.weight > 0).any() for synapse in layer.synapses)
+    return all(synapse.weight.any() for synapse in layer.synapses)
 
 
 def removals(network: Network, shrunk: Shrunk) -> Ledger:
@@ -101,8 +109,10 @@ def _kept(network: Network) -> Kept:
                 for layer in network.layers}
     for layer in network.layers:
         is_reached[layer.name] = is_heard[layer.name].copy()
-        if layer.cuba.bias is not None:
-            is_reached[layer.name] |= np.array(layer.cuba.bias) > 0
+        if layer.neuron.bias is not None:
+            bias = np.array(layer.neuron.bias)
+            acts = bias > 0 if isinstance(layer.neuron, CubaNeuron) else bias != 0
+            is_reached[layer.name] |= acts
         if layer.name not in fixed:
             for synapse in layer.synapses:
                 is_connected = _is_connected(network, layer, synapse)
@@ -119,9 +129,10 @@ def _kept(network: Network) -> Kept:
 
 
 def _fixed_layers(network: Network) -> set[str]:
-    """Return the layers that are not shrunk: output, recurrent, grouped and what those read."""
+    """Return the layers not shrunk: output, recurrent, driven, grouped, and what those read."""
     fixed = {network.layers[-1].name}
-    fixed |= {layer.name for layer in network.layers if layer.recurrent is not None}
+    fixed |= {layer.name for layer in network.layers
+              if layer.recurrent is not None or layer.is_driven}
     for layer in network.layers:
         for synapse in layer.synapses:
             if _is_grouped(synapse):
@@ -168,11 +179,11 @@ def _sliced(network: Network, layer: Layer, kept: Kept) -> Layer:
         synapses.append(replace(synapse, weight=_as_stored(weight, synapse), allowed=allowed))
     per_channel: dict[str, Any] = {
         field: tuple(values[channel] for channel in own) for field in PER_CHANNEL
-        if (values := getattr(layer.cuba, field)) is not None
+        if (values := getattr(layer.neuron, field, None)) is not None
     }
     delay = layer.axonal_delay
     return replace(
-        layer, synapses=tuple(synapses), neuron=replace(layer.cuba, **per_channel), shape=shape,
+        layer, synapses=tuple(synapses), neuron=replace(layer.neuron, **per_channel), shape=shape,
         axonal_delay=None if delay is None else tuple(delay[channel] for channel in own))
 
 

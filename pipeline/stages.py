@@ -110,14 +110,19 @@ def _place(context: Context) -> Any:
 
 def _export(context: Context) -> Any:
     from pipeline.deployment import Exported
-    from pipeline.export_netx import netx_obstacle, write_netx
-    from pipeline.export_nir import write_nir
+    from pipeline.export_netx import write_netx
+    from pipeline.export_nir import nir_obstacle, write_nir
+    from pipeline.netx_entries import netx_obstacle
 
     network = context.value("quantize").network
     path = context.out / "network.net"
     obstacle = netx_obstacle(network)
     origin = f"spikefit, from model {context.model.name}"
-    write_nir(network, context.out / "network.nir", origin)
+    nir_path = context.out / "network.nir"
+    if nir_obstacle(network) is None:
+        write_nir(network, nir_path, origin)
+    else:
+        nir_path.unlink(missing_ok=True)
     if obstacle is None:
         write_netx(network, path, origin)
     else:

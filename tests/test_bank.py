@@ -65,7 +65,7 @@ def directly(
     pruned = prune_synapse(
         network, synapse, synapse.weight, hessian, level.n_keep, method.pruning, importance)
     return quantize_synapse(
-        synapse, layer.neuron.vth_mant, pruned, level, quantizer_of(pruned, method), method)
+        layer, synapse, pruned, level, quantizer_of(pruned, method), method)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=str)

@@ -55,9 +55,8 @@ def pruned_of(
 def compressed(network: Network, spikes: Any, level: Level, method: Method) -> CompressedSynapse:
     pruned = pruned_of(network, spikes, level.n_keep, method.pruning)
     (synapse,) = network.synapses
-    vth_mant = network.layers[0].neuron.vth_mant
     return quantize_synapse(
-        synapse, vth_mant, pruned, level, quantizer_of(pruned, method), method)
+        network.layers[0], synapse, pruned, level, quantizer_of(pruned, method), method)
 
 
 # ---------------------------------------------------------------- levels

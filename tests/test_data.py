@@ -322,12 +322,28 @@ def test_numbers_of_spikes_and_labels_that_differ_are_refused(tmp_path: Path) ->
     assert "own.npz: split 'test' holds 4 spike trains" in refused(archive(tmp_path, **arrays))
 
 
-@pytest.mark.parametrize("value", [2, 0.5, -1, np.nan])
-def test_spikes_other_than_0_and_1_are_refused(value: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 1 << 23, -1e30])
+def test_input_that_is_no_message_is_refused(value: float, tmp_path: Path) -> None:
     arrays = good()
-    arrays["test_spikes"] = arrays["test_spikes"].astype(np.float32)
+    arrays["test_spikes"] = arrays["test_spikes"].astype(np.float64)
     arrays["test_spikes"][1, 2, 3] = value
-    assert "values other than 0 and 1" in refused(archive(tmp_path, **arrays))
+    assert "whole numbers up to 8388607" in refused(archive(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.float32])
+def test_graded_input_is_taken_as_integers(kind: Any, tmp_path: Path) -> None:
+    arrays = good()
+    arrays["test_spikes"] = arrays["test_spikes"].astype(kind)
+    arrays["test_spikes"][1, 2, 3] = -100
+    data = load_split(archive(tmp_path, **arrays), "test", arrays["test_spikes"].shape[-1], None)
+    assert data.spikes.dtype == np.int32
+    assert np.array_equal(data.spikes, arrays["test_spikes"])
+
+
+def test_text_is_refused(tmp_path: Path) -> None:
+    arrays = good()
+    arrays["test_spikes"] = arrays["test_spikes"].astype(str)
+    assert "of type <U" in refused(archive(tmp_path, **arrays))
 
 
 def test_pickled_objects_in_an_archive_are_refused(tmp_path: Path) -> None:

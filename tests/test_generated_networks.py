@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from pipeline.compare import compare_traces
 from pipeline.emulate import BiasFrom, Trace, emulate
-from pipeline.export_netx import netx_obstacle, write_netx
+from pipeline.export_netx import write_netx
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.lava_backend import LavaJob, run_lava_many
 from pipeline.network import Network, Synapse
+from pipeline.netx_entries import netx_obstacle
 from pipeline.quantize import as_trained
 
 pytestmark = pytest.mark.slow

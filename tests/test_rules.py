@@ -22,8 +22,10 @@ from hardware_targets import rules as design_rules
 
 GOOD = LayerFacts(
     layer="fc1",
+    family="cuba",
     kind="dense",
     n_neurons=512,
+    has_synapses=True,
     weight_bits=8,
     weight_min=-256,
     weight_max=254,
@@ -36,6 +38,8 @@ GOOD = LayerFacts(
 )
 Content = dict[str, Any]
 RULES: list[tuple[str, Content, Content]] = [  # rule, passes, fails
+    ("family_supported", {"family": "cuba"}, {"family": "sigma-delta"}),
+    ("weight_bits_supported", {"weight_bits": 0, "has_synapses": False}, {"weight_bits": 0}),
     ("weight_bits_supported", {"weight_bits": 1}, {"weight_bits": 0}),
     ("weight_bits_supported", {"weight_bits": 8}, {"weight_bits": 9}),
     ("weights_in_range", {"weight_min": -256}, {"weight_min": -258}),

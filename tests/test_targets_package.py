@@ -38,6 +38,7 @@ def test_importing_hardware_targets_loads_nothing_heavy() -> None:
 def test_public_names_are_the_promised_ones() -> None:
     assert sorted(hardware_targets.__all__) == [
         "LayerFacts",
+        "NeuronFamily",
         "PriceSet",
         "Quantity",
         "Target",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -23,21 +23,22 @@ from models.data.nmnist import load_recordings
 from models.data.source import DataSource
 from pipeline.errors import DataError
 
+_MAX_GRADED = (1 << 23) - 1  # 24 bits with the sign
 SPLITS = ("train", "calibration", "validation", "test")
 
 
 @dataclass(frozen=True)
 class SpikeSet:
-    """Binary spikes with their labels.
+    """Binary spikes, or graded input, with their labels.
 
     Attributes
     ----------
-    spikes : (n, *input_shape, n_steps) uint8 in {0, 1}
+    spikes : (n, *input_shape, n_steps) uint8 in {0, 1}; int32 where the input is graded
     labels : (n,) int64
     origin : one line that says what the data are, shown beside every figure made from them
     """
 
-    spikes: NDArray[np.uint8]
+    spikes: NDArray[Any]
     labels: NDArray[np.int64]
     origin: str
 
@@ -131,11 +132,28 @@ def _load_npz(
             f"time steps, model.yaml says n_steps: {n_steps}"
         )
     spikes, labels = spikes[:n_samples], labels[:n_samples]
-    if not np.isin(np.unique(spikes), (0, 1)).all():
-        raise DataError(
-            f"{source.file}: '{split}_spikes' holds values other than 0 and 1; graded input is "
-            "not supported"
-        )
     return SpikeSet(
-        spikes.astype(np.uint8), labels.astype(np.int64), f"{source.file.name}, {split} split"
-    )
+        _checked(spikes, f"{source.file}: '{split}_spikes'"), labels.astype(np.int64),
+        f"{source.file.name}, {split} split")
+
+
+def _checked(spikes: NDArray[Any], where: str) -> NDArray[Any]:
+    """Return spikes as bytes, graded input as 32-bit integers.
+
+    Raises
+    ------
+    DataError
+        Unless all are whole numbers that a message of Lava's holds.
+    """
+    if spikes.dtype.kind not in "buif":
+        raise DataError(f"{where} are of type {spikes.dtype}; 0 and 1, or integers, are needed")
+    low, high = (spikes.min(), spikes.max()) if spikes.size else (0, 0)
+    is_whole = spikes.dtype.kind != "f" or bool((spikes == np.rint(spikes)).all())
+    if not is_whole or low < -_MAX_GRADED or high > _MAX_GRADED:
+        raise DataError(
+            f"{where} hold values from {low:g} to {high:g}"
+            + ("" if is_whole else " that are not whole numbers")
+            + f"; spikes are 0 or 1, graded input whole numbers up to {_MAX_GRADED}: round or "
+            "scale the data"
+        )
+    return spikes.astype(np.uint8 if low >= 0 and high <= 1 else np.int32)

@@ -24,25 +24,58 @@ from torch import Tensor
 
 from pipeline.compress.linalg import cholesky
 from pipeline.network import ConvGeometry
-from pipeline.neuron import CubaNeuron
+from pipeline.neuron import CubaNeuron, Neuron, ResonatorNeuron, SigmaDeltaNeuron
 
 DECAY_UNITY = 4096
 OBJECTIVES = ("smp", "voltage", "obc")
 
 
-def filter_decays(neuron: CubaNeuron, objective: str) -> tuple[int, int]:
+def filter_decays(neuron: CubaNeuron | SigmaDeltaNeuron, objective: str) -> tuple[int, int]:
     """Return the current and voltage decay of the filters that an objective applies.
+
+    The state of sigma-delta neurons is the sum of all messages: decays 4096 and 0.
 
     Parameters
     ----------
     objective : ``smp``, both filters of the neuron; ``voltage``, its second only; ``obc``, none:
         the error of the input current, as in OBC and GPTQ (H = E[2 X^T X])
     """
+    current_decay, voltage_decay = (
+        (neuron.current_decay, neuron.voltage_decay) if isinstance(neuron, CubaNeuron)
+        else (DECAY_UNITY, 0))
     return {
-        "smp": (neuron.current_decay, neuron.voltage_decay),
-        "voltage": (DECAY_UNITY, neuron.voltage_decay),
+        "smp": (current_decay, voltage_decay),
+        "voltage": (DECAY_UNITY, voltage_decay),
         "obc": (DECAY_UNITY, DECAY_UNITY),
     }[objective]
+
+
+def filter_input(neuron: Neuron, spikes: Tensor, objective: str) -> tuple[Tensor, ...]:
+    r"""Return the inputs as a neuron's state sees them: one array, or the parts of a complex one.
+
+    A resonator filters by :math:`z_t = (c + i s) z_{t-1} + x_t`. Its error is the sum over both
+    parts; that real and imaginary weights meet in it is left out, each is compressed by itself.
+
+    Parameters
+    ----------
+    spikes : (..., t) of any numeric dtype
+
+    Returns
+    -------
+    (..., t) float64 each
+    """
+    if not isinstance(neuron, ResonatorNeuron):
+        return (filter_spikes(spikes, *filter_decays(neuron, objective)),)
+    if objective == "obc":
+        return (spikes.to(torch.float64),)
+    decay = complex(neuron.cos_decay, neuron.sin_decay) / DECAY_UNITY
+    by_step = spikes.movedim(-1, 0).to(torch.complex128)
+    state, states = torch.zeros_like(by_step[0]), torch.empty_like(by_step)
+    for t in range(len(by_step)):
+        state = decay * state + by_step[t]
+        states[t] = state
+    states = states.movedim(0, -1)
+    return (states.real.contiguous(), states.imag.contiguous())
 
 
 def delay_spikes(spikes: Tensor, delays: Tensor) -> Tensor:

@@ -110,6 +110,36 @@ def search_scale(
     return min(usable, key=lambda trial: trial.quantized.loss)
 
 
+def search_step(
+    quantizer: Quantizer, weight: NDArray[np.float64], vth_mant: int, codes: tuple[int, int],
+    full_scale_step_exp: int,
+) -> ScaledGrid:
+    """Return the best grid of steps 2^k where no threshold can take up a scale.
+
+    Tried are the finest that clips nothing and the two finer ones; arguments as in
+    :func:`search_scale`.
+
+    Raises
+    ------
+    CompressionError
+        If all weights round to zero.
+    """
+    low, high = codes
+    widest = max(weight.max() / max(high, 1), weight.min() / min(low, -1), 2.0)
+    unclipped = min(full_scale_step_exp, int(np.ceil(np.log2(widest))))
+    trials = [
+        ScaledGrid(grid, vth_mant, step_exp, quantizer.quantize(grid))
+        for step_exp in range(max(1, unclipped - 2), unclipped + 1)
+        for grid in [Grid(2.0**step_exp, low, high)]
+    ]
+    usable = [trial for trial in trials if trial.quantized.codes.any()]
+    if not usable:
+        raise CompressionError(
+            "every weight rounds to zero (NetX cannot load an all-zero layer); raise the bits"
+        )
+    return min(usable, key=lambda trial: trial.quantized.loss)
+
+
 def _thresholds(
     unclipped: float, vth_mant: int, max_vth_mant: int, scaling: Scaling
 ) -> list[int]:

@@ -37,6 +37,7 @@ from pipeline.ingest.slayer_graded import (
 from pipeline.ingest.slayer_norm import unfold
 from pipeline.model_folder import ModelFolder
 from pipeline.network import INPUT, Join, Layer, Network, Readout
+from pipeline.neuron import CubaNeuron, ResonatorNeuron
 
 _PROBE_STEPS = 32
 _BATCH = 50
@@ -88,11 +89,10 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
     Raises
     ------
     UnsupportedLayerError
-        If a layer has one threshold per channel, or neurons of another family than CUBA; the
-        module is left as it was.
+        If a layer has one threshold per channel; the module is left as it was.
     """
     for layer in network.layers:
-        if layer.cuba.channel_vth_mant is not None:
+        if isinstance(layer.neuron, CubaNeuron) and layer.neuron.channel_vth_mant is not None:
             raise UnsupportedLayerError(
                 f"layer '{layer.name}': has one threshold per channel ({layer.n_channels} of them) "
                 "and a SLAYER neuron holds one for its whole layer: set "
@@ -103,16 +103,20 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
     for layer in network.layers:
         block = blocks[layer.name]
         scale = block.neuron.w_scale
-        (synapse,) = layer.synapses
-        if not synapse.is_fixed:
-            own = block.input_synapse if layer.recurrent is not None else block.synapse
-            _set_weight(own, synapse.weight, scale)
+        for synapse in layer.synapses:
+            if not synapse.is_fixed:
+                own = block.input_synapse if layer.recurrent is not None else block.synapse
+                if isinstance(layer.neuron, ResonatorNeuron):
+                    own = getattr(own, synapse.part)
+                _set_weight(own, synapse.weight, scale)
         if layer.recurrent is not None:
             _set_weight(block.recurrent_synapse, layer.recurrent.weight, scale)
-        if layer.cuba.fires:
-            block.neuron._threshold = layer.cuba.vth_mant / scale
-        if layer.cuba.bias is not None:
-            unfold(block.neuron.norm, np.array(layer.cuba.bias) / scale)
+        if not isinstance(layer.neuron, CubaNeuron):
+            continue  # nothing but weights has changed
+        if layer.neuron.fires:
+            block.neuron._threshold = layer.neuron.vth_mant / scale
+        if layer.neuron.bias is not None:
+            unfold(block.neuron.norm, np.array(layer.neuron.bias) / scale)
 
 
 def _set_weight(synapse: Any, integers: NDArray[Any], scale: int) -> None:

@@ -86,7 +86,7 @@ def _model(context: Context) -> Section:
         for suffix, network in (("_dense", integers.full), ("", integers.network))
         for what, n in (
             ("n_neurons", sum(layer.n_neurons for layer in network.layers)),
-            ("n_weights", sum(synapse.weight.size for synapse in network.synapses)),
+            ("n_weights", sum(synapse.weight.size for synapse in network.stored_synapses)),
         )
     }
     return {
@@ -224,7 +224,7 @@ def _verdict(document: Section) -> Section:
     compared = [row for row in rows if row["second_backend"] == rows[0]["second_backend"]]
     n_weights = document["model"]["n_weights_dense"]
     n_zero_dense = sum(
-        round(layer["connection_sparsity_dense_frac"] * layer["n_weights_dense"])
+        round((layer["connection_sparsity_dense_frac"] or 0) * layer["n_weights_dense"])
         for layer in layers
     )
     n_cores, limit = len(document["cores"]), document["target"]["capacities"]["cores_per_chip"]
@@ -241,7 +241,7 @@ def _verdict(document: Section) -> Section:
         "n_neurons": document["model"]["n_neurons"],
         "connection_sparsity_dense_frac": n_zero_dense / n_weights,
         "connection_sparsity_frac": metrics["connection_sparsity_frac"],
-        "weight_bits": sorted({layer["weight_bits"] for layer in layers}),
+        "weight_bits": sorted({layer["weight_bits"] for layer in layers} - {None}),
         "is_bit_exact": all(row["n_differing"] == 0 for row in rows),
         "n_differing": sum(row["n_differing"] for row in rows),
         "n_spikes_compared": sum(row["n_spikes"] for row in compared),

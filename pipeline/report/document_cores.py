@@ -33,7 +33,8 @@ def core_row(context: Context, core: Core) -> Row:
         "tile_x": core.tile_x,
         "tile_y": core.tile_y,
         # with several groups the format of the largest stands for all, as in the energy account
-        "format": max(core.synapses, key=lambda group: group.memory_bits).format,
+        "format": max(core.synapses, key=lambda group: group.memory_bits).format
+        if core.synapses else "none",
         "synapse_memory_bits": core.synapse_bits,
         "synapse_memory_limit_bits": memory_limit,
         "synapse_memory_used_frac": core.synapse_bits / memory_limit,
@@ -61,13 +62,19 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
     cores : rows of `core_row`, of all layers
     """
     dense = context.value("ingest").network.layer(layer.name)
-    (synapse,) = dense.synapses  # before joins are resolved every layer has one group
-    part, calibration = context.value("compress").get(synapse.name), context.value("calibrate")
+    # before joins are resolved a layer has one group, or two of complex weights
+    synapse, calibration = dense.synapses[0], context.value("calibrate")
+    weights = [group.weight for group in dense.synapses if not dense.is_driven]
+    n_dense = sum(weight.size for weight in weights)
+    n_dense_nonzero = sum(int(np.count_nonzero(weight)) for weight in weights)
+    compressed = context.value("compress")
+    parts = [compressed[group.name] for group in dense.synapses if group.name in compressed]
     own = [core for core in cores if core["layer"] == layer.name]
     sums = {f"{event}_per_sample": fsum(c[f"{event}_per_sample"] for c in own) for event in EVENTS}
     n_activations = layer.n_neurons * context.value("energy").n_steps
     executed = sums["executed_synops_per_sample"]
-    n_nonzero = sum(int(np.count_nonzero(group.weight)) for group in layer.synapses)
+    stored = () if layer.is_driven else layer.synapses
+    n_nonzero = sum(int(np.count_nonzero(group.weight)) for group in stored)
     return {
         "name": layer.name,
         "synapse": synapse.name,
@@ -77,18 +84,18 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         "weight_shapes": [list(group.weight.shape) for group in layer.synapses],
         "n_neurons_dense": dense.n_neurons,
         "n_neurons": layer.n_neurons,
-        "n_weights_dense": synapse.weight.size,
-        "n_weights": sum(group.weight.size for group in layer.synapses),
+        "n_weights_dense": n_dense,
+        "n_weights": sum(group.weight.size for group in stored),
         "n_weights_nonzero": n_nonzero,
-        "connection_sparsity_dense_frac": synapse.sparsity,
+        "connection_sparsity_dense_frac": 1 - n_dense_nonzero / n_dense if n_dense else None,
         # of the weights as trained, or a layer that shrank would seem less sparse than it is
-        "connection_sparsity_frac": 1 - n_nonzero / synapse.weight.size,
-        "weight_bits_dense": synapse.weight_bits,
-        "weight_bits": max(group.weight_bits or 0 for group in layer.groups),
+        "connection_sparsity_frac": 1 - n_nonzero / n_dense if n_dense else None,
+        "weight_bits_dense": None if dense.is_driven else synapse.weight_bits,
+        "weight_bits": max((group.weight_bits or 0 for group in layer.stored_groups), default=None),
         "weight_bits_inferred_by_netx": context.value("lava").weight_bits.get(layer.name),
-        "vth_mant_dense": dense.cuba.vth_mant,
-        "vth_mant": layer.cuba.vth_mant,
-        **_compression(dense, part),
+        "vth_mant_dense": dense.neuron.vth_mant,
+        "vth_mant": layer.neuron.vth_mant,
+        **_compression(dense, parts),
         "loss_executed_per_sample": context.value("emulate").executed_losses[layer.name],
         "firing_rate_dense_per_step": float(np.mean(calibration.rates[layer.name])),
         "firing_rate_per_step": sums["spikes_per_sample"] / n_activations,
@@ -102,9 +109,9 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
     }
 
 
-def _compression(dense: Layer, part: CompressedSynapse | None) -> Row:
+def _compression(dense: Layer, parts: list[CompressedSynapse]) -> Row:
     """Return what became of the weights of a layer; of one that was left alone, next to nothing."""
-    if part is None:
+    if not parts:
         bits = dense.synapses[0].weight_bits
         return {
             "n_weights_kept": dense.synapses[0].weight.size, "mask_by": "left alone",
@@ -113,13 +120,16 @@ def _compression(dense: Layer, part: CompressedSynapse | None) -> Row:
             "quantization_loss_predicted_per_sample": 0.0, "n_weights_clipped": 0,
             "n_weights_rounded_to_zero": 0,
         }
+    ratios = [part.relative_loss for part in parts if part.relative_loss is not None]
     return {
-        "n_weights_kept": part.n_kept, "mask_by": part.algorithm,
-        "loss_over_greedy_obs": part.relative_loss, "weight_bits_asked": part.level.bits,
-        "weight_step_exp": part.step_exp,
-        "weight_scale": part.vth_mant / dense.cuba.nominal_vth,
-        "pruning_loss_predicted_per_sample": float(part.pruning_loss),
-        "quantization_loss_predicted_per_sample": float(part.quantization_loss),
-        "n_weights_clipped": part.n_out_of_grid,
-        "n_weights_rounded_to_zero": part.n_rounded_to_zero,
+        "n_weights_kept": sum(part.n_kept for part in parts), "mask_by": parts[0].algorithm,
+        "loss_over_greedy_obs": max(ratios) if ratios else None,
+        "weight_bits_asked": max(part.level.bits for part in parts),
+        "weight_step_exp": min(part.step_exp for part in parts),
+        "weight_scale": parts[0].vth_mant / dense.neuron.nominal_vth,
+        "pruning_loss_predicted_per_sample": float(sum(part.pruning_loss for part in parts)),
+        "quantization_loss_predicted_per_sample":
+            float(sum(part.quantization_loss for part in parts)),
+        "n_weights_clipped": sum(part.n_out_of_grid for part in parts),
+        "n_weights_rounded_to_zero": sum(part.n_rounded_to_zero for part in parts),
     }
