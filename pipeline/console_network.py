@@ -42,8 +42,9 @@ def show_network(file: NetworkFile, as_json: bool) -> None:
                 "u decay", "v decay", "threshold", "besides")
     rows = [(
         row.layer, row.source, row.kind, row.neurons, row.weights, f"{row.sparsity:.1%}",
-        f"{row.lowest}..{row.highest}", "-" if row.weight_bits is None else str(row.weight_bits),
-        str(row.current_decay), str(row.voltage_decay), row.threshold, row.extras) for row in facts]
+        f"{row.lowest}..{row.highest}", _or_dash(row.weight_bits),
+        _or_dash(row.current_decay), _or_dash(row.voltage_decay), row.threshold, row.extras)
+        for row in facts]
     console.print(_table(headings, rows))
     for join in network.joins:
         console.print(f"{escape(join.name)} = {join.kind} of {escape(', '.join(join.sources))}")
@@ -54,6 +55,10 @@ def show_network(file: NetworkFile, as_json: bool) -> None:
         console.print(f"trap     {escape(text)}", soft_wrap=True)
     if not warnings:
         console.print("traps    none that are known")
+
+
+def _or_dash(value: int | None) -> str:
+    return "-" if value is None else str(value)
 
 
 def show_checkpoint(path: str, rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -18,7 +18,7 @@ from pipeline.emulate import Trace, run_neurons
 from pipeline.errors import EquivalenceError
 from pipeline.graded import depths
 from pipeline.network import INPUT, Layer, Network
-from pipeline.neuron import CubaNeuron
+from pipeline.neuron import CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
 from pipeline.neuron_state import NeuronState, each_neuron
 from pipeline.synaptic_input import Accumulator
 
@@ -117,6 +117,14 @@ def _causes(
 ) -> Iterator[str]:
     """Yield what makes two layers part: their parameters first, then how backends treat them."""
     yield from _parameters(layer, twin)
+    if isinstance(layer.neuron, ResonatorNeuron):
+        yield ("the stock loader makes period and decay of a resonator's decays, and truncates "
+               "what it computes back: some come out one lower")
+    if isinstance(layer.neuron, SigmaDeltaNeuron):
+        yield ("sigma-delta states beyond 64 are rounded in SLAYER's float32, beyond 8192 Lava's "
+               "32 bits wrap around")
+    if isinstance(layer.neuron, SigmaDeltaNeuron) and layer.neuron.bias is not None:
+        yield "biases act at power on in stock Lava, with the first input in SLAYER"
     if not isinstance(layer.neuron, CubaNeuron) or not isinstance(twin.neuron, CubaNeuron):
         return
     neuron = layer.cuba
@@ -149,6 +157,8 @@ def _parameters(layer: Layer, twin: Layer) -> Iterator[str]:
         yield f"{len(layer.groups)} synapse groups against {len(twin.groups)}"
     for field, what in (("vth_mant", "threshold mantissa"), ("current_decay", "current decay"),
                         ("voltage_decay", "voltage decay"), ("bias", "biases"),
+                        ("sin_decay", "sine decay"), ("cos_decay", "cosine decay"),
+                        ("role", "role"), ("activation", "activation"),
                         ("channel_vth_mant", "thresholds per channel"),
                         ("channel_current_decay", "current decays per channel"),
                         ("channel_voltage_decay", "voltage decays per channel")):

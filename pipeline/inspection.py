@@ -16,7 +16,8 @@ import numpy as np
 from pipeline.errors import CheckpointError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.network import Layer, Network, Synapse
-from pipeline.netx_entries import netx_obstacle
+from pipeline.netx_entries import netx_obstacle, stock_decays
+from pipeline.neuron import PER_CHANNEL, ResonatorNeuron, SigmaDeltaNeuron
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class GroupFacts:
     Attributes
     ----------
     weight_bits : that NetX infers; None for a convolution, where it infers none, or if it fails
-    extras : what the neurons have besides decays and a threshold
+    current_decay, voltage_decay : of CUBA neurons
+    extras : the family, if it is not CUBA, and what neurons have besides decays and a threshold
     """
 
     layer: str
@@ -39,8 +41,8 @@ class GroupFacts:
     lowest: int
     highest: int
     weight_bits: int | None
-    current_decay: int
-    voltage_decay: int
+    current_decay: int | None
+    voltage_decay: int | None
     threshold: str
     extras: str
 
@@ -86,7 +88,7 @@ def inspect_checkpoint(path: Path) -> list[dict[str, Any]]:
 
 
 def _facts(layer: Layer, group: Synapse) -> GroupFacts:
-    neuron, weight = layer.cuba, group.weight
+    neuron, weight = layer.neuron, group.weight
     bits = None
     if group.geometry is None and weight.any():
         bits = inferred_weight_bits(weight)
@@ -94,20 +96,26 @@ def _facts(layer: Layer, group: Synapse) -> GroupFacts:
         layer.name if group is not layer.recurrent else f"{layer.name} (recurrent)", group.source,
         f"{group.kind}, fixed" if group.is_fixed else group.kind, " x ".join(map(str, layer.shape)),
         " x ".join(map(str, weight.shape)), weight.size, group.sparsity, int(weight.min()),
-        int(weight.max()), bits, neuron.current_decay, neuron.voltage_decay,
+        int(weight.max()), bits, getattr(neuron, "current_decay", None),
+        getattr(neuron, "voltage_decay", None),
         str(neuron.vth_mant) if neuron.fires else "never fires", ", ".join(_extras(layer)))
 
 
 def _extras(layer: Layer) -> Iterator[str]:
-    neuron = layer.cuba
+    neuron = layer.neuron
+    if isinstance(neuron, SigmaDeltaNeuron):
+        yield f"{neuron.role.replace('_', '-')} neurons, activation {neuron.activation}"
+    if isinstance(neuron, ResonatorNeuron):
+        yield f"{neuron.kind} neurons, sine {neuron.sin_decay}, cosine {neuron.cos_decay}"
+    if layer.is_driven:
+        yield "each takes one value of the input"
     if layer.axonal_delay is not None:
         yield f"delays {min(layer.axonal_delay)}..{max(layer.axonal_delay)}"
     if neuron.bias is not None:
         yield f"biases {min(neuron.bias):g}..{max(neuron.bias):g}"
-    for field, what in (("channel_vth_mant", "thresholds"), ("channel_current_decay", "u decays"),
-                        ("channel_voltage_decay", "v decays")):
-        values = getattr(neuron, field)
-        if values is not None:
+    for field, (_, what, _, _) in PER_CHANNEL.items():
+        values = getattr(neuron, field, None)
+        if values is not None and field != "bias":
             yield f"{what} per channel {min(values)}..{max(values)}"
     if layer.synapses and layer.synapses[0].geometry is not None:
         geometry = layer.synapses[0].geometry
@@ -120,9 +128,23 @@ def _pair(values: tuple[int, int]) -> str:
 
 
 def _traps_of(layer: Layer) -> Iterator[str]:
-    neuron = layer.cuba
-    for group in layer.groups:
+    neuron = layer.neuron
+    for group in layer.stored_groups:
         yield from _traps_of_weights(group)
+    if isinstance(neuron, SigmaDeltaNeuron):
+        if neuron.bias is not None:
+            yield ("biases act at power on in stock Lava, in SLAYER with the first input: other "
+                   "messages are sent")
+        if not neuron.fires:
+            yield "decodes: read what it sends as values in 2^-18"
+        return
+    if isinstance(neuron, ResonatorNeuron):
+        sine, cosine = (int(values[0]) for values in stock_decays(neuron))
+        if neuron.channel_sin_decay is None and (sine, cosine) != (
+                neuron.sin_decay, neuron.cos_decay):
+            yield (f"decays {neuron.sin_decay}, {neuron.cos_decay}, of which the stock loader "
+                   f"makes {sine}, {cosine}; spikefit's export writes what comes out exact")
+        return
     if neuron.fires and neuron.vth_mant > MAX_EXACT_VTH_MANT:
         yield (f"threshold mantissa {neuron.vth_mant} is above {MAX_EXACT_VTH_MANT}: SLAYER's "
                "float32 fires at ties, Lava does not; scale weights and threshold down together")
