@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,21 @@ def test_where_no_rung_serves_the_best_one_is_taken(make_group: Any, seed: int) 
         of_rung = prune(group.W, group.H, 20, pruning=Pruning(rung))
         ratios.append(of_rung.loss / greedy_loss(group, of_rung.mask))
     assert pruned.relative_loss == pytest.approx(min(ratios), rel=1e-6)
+
+
+def test_the_ladder_ends_before_greedy_rungs_that_would_take_minutes(
+    make_group: Any, monkeypatch: Any
+) -> None:
+    group, never = make_group(5, 14, 0), Pruning(loss_margin=-0.99)  # nothing is ever good enough
+    everything = prune(group.W, group.H, 20, pruning=never)
+    module = sys.modules[prune.__module__]  # the package exports the function of this name
+    monkeypatch.setattr(module, "_CLIMB_BUDGET", 5 * 14**3 - 1)
+    cheap = prune(group.W, group.H, 20, pruning=never)
+    assert cheap.algorithm in ("admm", "swaps") and cheap.relative_loss is not None
+    assert everything.relative_loss is not None
+    assert everything.relative_loss <= cheap.relative_loss
+    monkeypatch.setattr(module, "_CLIMB_BUDGET", 5 * 14**3)
+    assert prune(group.W, group.H, 20, pruning=never).algorithm == everything.algorithm
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS[1:])

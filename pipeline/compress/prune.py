@@ -2,7 +2,8 @@
 
 ``auto`` climbs a ladder, cheapest first, and stops at the first algorithm whose loss on sampled
 rows is within ``loss_margin`` of greedy OBS run on the same rows with as many weights each. What
-it took, and by how much it differs, is part of the result. Where none is, the best one is taken.
+it took, and by how much it differs, is part of the result. Where none is, the best one is taken;
+the greedy rungs, whose cost grows as rows d_in^3, are left out where they would take minutes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pipeline.errors import CompressionError
 
 INPUTS = "inputs"
 _SAMPLE_BUDGET, _MOST_SAMPLED = 2.5e10, 16  # multiply-adds of the greedy order, rows
+# rows d_in^3 of a matrix that greedy rungs still take: half a minute on two cores
+_CLIMB_BUDGET = 1.5e11
 _BLOCK_FRAC, _ELIMINATE_FRAC = 0.02, 0.75
 _EXACT_UP_TO = 256  # inputs; larger matrices compare with blocks of 2 %
 
@@ -151,7 +154,8 @@ def _climb(W: Tensor, H: Tensor, candidates: Tensor, n_keep: int, pruning: Pruni
     rows = torch.linspace(0, len(W) - 1, n_sample, device=W.device).round().long()
     block = 1 if len(H) <= _EXACT_UP_TO else Greedy(_BLOCK_FRAC).block(len(H))
     mask, best = candidates, (candidates, "", float("inf"))
-    for algorithm in ("admm", "swaps", "eliminate", "blocks"):
+    is_affordable = len(W) * len(H) ** 3 <= _CLIMB_BUDGET
+    for algorithm in ("admm", "swaps", *(("eliminate", "blocks") if is_affordable else ())):
         mask = (
             swap(W, H, mask, candidates) if algorithm == "swaps"
             else _MAKERS[algorithm](W, H, candidates, n_keep, UNSTRUCTURED)
