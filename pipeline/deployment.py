@@ -72,12 +72,13 @@ class Exported:
     ----------
     n_bytes : size of the NetX file; 0 without one
     weight_bits : of each synapse group
-    obstacle : why there is no NetX file; None if there is one
+    obstacle, nir_obstacle : why there is no NetX file, or no NIR file; None if there is one
     """
 
     n_bytes: int
     weight_bits: dict[str, int]
     obstacle: str | None = None
+    nir_obstacle: str | None = None
 
 
 @dataclass(frozen=True)

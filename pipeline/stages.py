@@ -118,8 +118,8 @@ def _export(context: Context) -> Any:
     path = context.out / "network.net"
     obstacle = netx_obstacle(network)
     origin = f"spikefit, from model {context.model.name}"
-    nir_path = context.out / "network.nir"
-    if nir_obstacle(network) is None:
+    nir_path, no_nir = context.out / "network.nir", nir_obstacle(network)
+    if no_nir is None:
         write_nir(network, nir_path, origin)
     else:
         nir_path.unlink(missing_ok=True)
@@ -128,7 +128,7 @@ def _export(context: Context) -> Any:
     else:
         path.unlink(missing_ok=True)  # of another network
     bits = {synapse.name: synapse.weight_bits or 0 for synapse in network.synapses}
-    return Exported(path.stat().st_size if obstacle is None else 0, bits, obstacle)
+    return Exported(path.stat().st_size if obstacle is None else 0, bits, obstacle, no_nir)
 
 
 def _emulate(context: Context) -> Any:

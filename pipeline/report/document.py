@@ -71,8 +71,9 @@ def build_document(context: Context) -> Section:
 
 def _products(context: Context) -> list[str]:
     """Return the files that this network has."""
-    products = ["network.nir"]
-    if context.value("export").obstacle is None:
+    export = context.value("export")
+    products = ["network.nir"] if export.nir_obstacle is None else []
+    if export.obstacle is None:
         products.append("network.net")
     if context.model.is_module:
         products.append("checkpoint.pt")

@@ -64,7 +64,8 @@ def _thresholds(document: dict[str, Any]) -> str:
         layer["name"]: {
             "vth_mant_dense": layer["vth_mant_dense"],
             "vth_mant": layer["vth_mant"],
-            "threshold_scale": layer["vth_mant"] / layer["vth_mant_dense"],
+            "threshold_scale":
+                layer["vth_mant"] / layer["vth_mant_dense"] if layer["vth_mant_dense"] else 1.0,
             "weight_scale": layer["weight_scale"],
         }
         for layer in document["layers"]
