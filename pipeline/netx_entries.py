@@ -68,7 +68,8 @@ def stock_decays(neuron: ResonatorNeuron) -> tuple[NDArray[np.int32], NDArray[np
     sine = np.array(neuron.channel_sin_decay or (neuron.sin_decay,)) / 4096
     cosine = np.array(neuron.channel_cos_decay or (neuron.cos_decay,)) / 4096
     alpha = 1 - np.sqrt(sine**2 + cosine**2)
-    period = 1 / (np.arctan2(sine, cosine) / 2 / np.pi)
+    with np.errstate(divide="ignore"):  # of no frequency the period is infinite
+        period = 1 / (np.arctan2(sine, cosine) / 2 / np.pi)
     new_sine, new_cosine = (
         ((1 - alpha) * f(np.pi * 2 * 1 / period) * 4096).astype(np.int32) for f in (np.sin, np.cos))
     return new_sine, new_cosine

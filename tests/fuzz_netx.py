@@ -71,6 +71,7 @@ STRANGE: list[tuple[Any, ...]] = [
 VALUES: list[Any] = [
     0, 1, -1, 2, 7, 1e300, -1e300, np.nan, np.inf, 2**31, -(2**63), 2**64 - 1, 0.5, 1 << 18,
     [1, 2], [3] * 4, [-1] * 6, [[]], b"", b"conv", b"pool", b"flatten", b"SDNN", b"\xff",
+    b"RF_PHASE", b"CUBA", b"dense_comp", 4096.9, [4097, 0.5],
 ]
 
 

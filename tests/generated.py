@@ -8,7 +8,8 @@ import pytest
 
 _AT_ONCE = 12  # by one Lava process
 _TOTALS: dict[str, int] = {
-    "networks": 0, "spikes": 0, "runs of Lava, wired": 0, "runs of Lava, stock loader": 0}
+    "networks": 0, "spikes": 0, "messages": 0, "runs of Lava, wired": 0,
+    "runs of Lava, stock loader": 0}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

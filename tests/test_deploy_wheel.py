@@ -146,7 +146,7 @@ def images(recorded: NDArray[Any], n_steps: int, moves: bool) -> dict[str, NDArr
 @pytest.mark.parametrize(("file", "recorded", "moves", "n_layers"), [
     ("tiny.net", "tinynet/input_bias.npy", False, 3),
     ("gts/pilotnet_lif/network.net", "pilotnet_lif/image.npy", False, 10),
-    ("gts/pilotnet_sdnn/network.net", "pilotnet_sdnn/input.npy", True, 10),
+    ("gts/pilotnet_sdnn/network.net", "pilotnet_sdnn/input.npy", True, 9),
 ])
 def test_recorded_images(
     file: str, recorded: str, moves: bool, n_layers: int, deployed: Run

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from models.data.digits import load_digits
 from pipeline.emulate import emulate, output_scores
-from pipeline.errors import UnsupportedLayerError
 from pipeline.export_netx import write_netx
 from pipeline.ingest.netx import read_netx
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Network, Readout
@@ -137,23 +136,6 @@ def test_what_is_interpreted_in_a_real_file_is_in_the_ledger() -> None:
     assert "76 x + 64" in ledger[0].what
     _, ledger = read_netx(WHEEL / "tiny.net", 16)
     assert [entry.count for entry in ledger if "neuron/theta" in entry.what] == [3, 3, 3]
-
-
-@pytest.mark.parametrize("file", ["network.net", "square_network.net"])
-def test_sigma_delta_file_is_refused_by_name(file: str) -> None:
-    with pytest.raises(UnsupportedLayerError, match=f"{file}: layer/0/neuron: .*sigma-delta"):
-        read_netx(RECORDED / "pilotnet_sdnn" / file, 16)
-
-
-def test_recorded_resonators_are_refused_by_name(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "rf.net", "w") as file:
-        layer = file.create_group("layer/0")
-        for key, value in {"type": b"dense", "shape": [256], "neuron/type": b"RF_PHASE"}.items():
-            layer[key] = value
-        layer["weight/real"] = recorded("complex_dense/weight_r.npy")
-        layer["weight/imag"] = recorded("complex_dense/weight_img.npy")
-    with pytest.raises(UnsupportedLayerError, match="rf.net: layer/0/neuron: .*resonators"):
-        read_netx(tmp_path / "rf.net", 16)
 
 
 # ---------------------------------------------------------------- recordings

@@ -231,12 +231,11 @@ def test_weights_no_core_holds_declare_no_bits(read: Read) -> None:
 
 REFUSED: list[tuple[list[Entry], type[CheckpointError], str]] = [
     *[([dense(**neuron(type=kind))], UnsupportedLayerError, f"layer/0/neuron: .*{what}.*nearest")
-      for kind, what in {"ALIF": "adaptive", "RF_PHASE": "resonators", "RF_IZHIKEVICH": "RF",
-                         "ADRF_PHASE": "ADRF", "ADRF_IZHIKEVICH": "loads as plain",
-                         "SDNN": "sigma-delta"}.items()],
+      for kind, what in {"ALIF": "adaptive", "ADRF_PHASE": "ADRF",
+                         "ADRF_IZHIKEVICH": "loads as plain"}.items()],
     ([dense(**neuron(type="GLIF"))], UnsupportedLayerError, "'GLIF': this type is not known"),
     *[([IMAGE, {"type": kind}], UnsupportedLayerError, f"layer/1: layer type '{kind}' .*nearest")
-      for kind in ("convT", "unpool", "concat", "dense_comp", "kwta")],
+      for kind in ("convT", "unpool", "concat", "kwta")],
     ([dense(**neuron(gradedSpike=True))], UnsupportedLayerError, "neuron/gradedSpike"),
     ([dense(**neuron(refDelay=2))], UnsupportedLayerError, "neuron/refDelay"),
     ([{**dense(), "weight": None, "weight/real": WEIGHT, "weight/imag": WEIGHT}],

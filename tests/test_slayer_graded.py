@@ -16,15 +16,8 @@ from pipeline.compare import compare_traces, require_equal
 from pipeline.emulate import Trace, emulate
 from pipeline.errors import UnsupportedLayerError
 from pipeline.ingest.checkpoint import load_module
-from pipeline.ingest.netx_graded import (
-    as_stock_netx_runs,
-    complex_groups,
-    graded_input,
-    to_graded_neuron,
-    with_bias,
-)
-from pipeline.ingest.netx_hdf5 import open_netx
-from pipeline.ingest.netx_neurons import to_bias
+from pipeline.ingest.netx import read_netx
+from pipeline.ingest.netx_graded import as_stock_netx_runs
 from pipeline.lava_backend import LavaJob, run_lava_many
 from pipeline.model_folder import ModelFolder
 from pipeline.network import Network
@@ -134,20 +127,23 @@ def exported(module: Any, path: Path) -> Path:
     return path
 
 
+def require_read(network: Network, path: Path) -> None:
+    """Check that the file says what the module is; only decoders have no threshold of their own."""
+    found, _ = read_netx(path, network.n_steps)
+    for read, layer in zip(found.layers, network.layers, strict=True):
+        assert replace(read.neuron, vth_mant=0) == replace(layer.neuron, vth_mant=0)
+        assert read.neuron.vth_mant == layer.neuron.vth_mant or not layer.neuron.fires
+        for ours, theirs in zip(layer.synapses, read.synapses, strict=True):
+            assert np.array_equal(ours.weight, theirs.weight) and ours.part == theirs.part
+
+
 @pytest.mark.parametrize("norm", [None, "mean"])
 def test_stock_netx_differs_by_the_step_of_its_biases_only(
     norm: str | None, slayer: Any, made: Any, tmp_path: Path
 ) -> None:
     module, network, data = made("SigmaDelta", {"drawn": 2, "norm": norm, "is_relu": True})
     path = exported(module, tmp_path / "exported.net")
-    with open_netx(path) as (_, (first, *entries)):
-        assert graded_input(first, "n", (12,), []).neuron == network.layers[0].neuron
-        for entry, layer in zip(entries, network.layers[1:], strict=True):
-            neuron = to_graded_neuron(entry.group("neuron"), "n", layer.n_channels, [])
-            bias = to_bias(entry, layer.n_channels, layer.n_neurons)
-            found = with_bias(entry, neuron, bias)
-            assert replace(found, vth_mant=0) == replace(layer.neuron, vth_mant=0)
-            assert found.vth_mant == layer.neuron.vth_mant or layer is network.layers[-1]
+    require_read(network, path)
     jobs = [LavaJob(network, data, path, True, b) for b in BIASES_FROM]
     early, late = (run.trace for run in run_lava_many(jobs, LIMIT_S))
     require_same(network, emulate(network, data, with_states=True, bias_from="power_on"), early,
@@ -167,15 +163,7 @@ def test_stock_netx_runs_the_decays_it_recomputes(
         arguments = {"drawn": drawn, "kind": kind, "shared_param": True}
         module, network, data = made("Resonators", arguments)
         path = exported(module, tmp_path / f"{drawn}.net")
-        with open_netx(path) as (_, entries):
-            for entry, layer in zip(entries, network.layers, strict=True):
-                neuron = to_graded_neuron(entry.group("neuron"), "n", layer.n_channels, [])
-                assert neuron == layer.neuron
-                groups = complex_groups(entry, "n", layer.synapses[0].source, *layer.synapses[
-                    0].weight.shape)
-                for group, synapse in zip(groups, layer.synapses, strict=True):
-                    assert np.array_equal(group.weight, synapse.weight)
-                    assert group.part == synapse.part
+        require_read(network, path)
         jobs.append(LavaJob(network, data, path, True))
         runs.append(slayer.run_module(module, network, data))
     for job, own, run in zip(jobs, runs, run_lava_many(jobs, LIMIT_S), strict=True):

@@ -4,33 +4,35 @@ In: a ``.net`` file that SLAYER, this project or somebody else wrote. Out: the i
 :class:`~pipeline.network.Network` it describes and a ledger of all that was interpreted, not read,
 or would come out otherwise in the stock loader of lava-dl 0.6.0. What cannot be expressed is
 refused with its place in the file. Layers are named by type and place: ``conv1`` is ``layer/1``.
+Families of neurons follow each other where what they send means the same on both sides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.errors import CheckpointError, UnsupportedLayerError
+from pipeline.graded import is_graded
 from pipeline.ingest import netx_layers
 from pipeline.ingest.netx_hdf5 import Entry, listed, open_netx
-from pipeline.ingest.netx_layers import MAX_NEURONS, to_shape
-from pipeline.ingest.netx_neurons import SILENT_VTH_MANT, to_neuron
+from pipeline.ingest.netx_input import driven_input
+from pipeline.ingest.netx_layers import to_shape
 from pipeline.ledger import Ledger, LedgerEntry
-from pipeline.network import INPUT, ConvGeometry, Layer, Network, Readout, Shape, Synapse
+from pipeline.network import INPUT, Layer, Network, Readout, Shape
+from pipeline.neuron import FAMILY, NEVER_VTH_MANT, SILENT_VTH_MANT, CubaNeuron, SigmaDeltaNeuron
 
-_SUPPORTED = "input, conv, dense, dense_rec, pool, flatten, average"
+_SUPPORTED = "input, conv, dense, dense_comp, dense_rec, pool, flatten, average"
 _NEAREST = {
     "convT": "a dense layer with the unrolled weights",
     "unpool": "a dense layer with the unrolled weights",
     "concat": "a network of its own for each branch; NetX files hold chains",
-    "dense_comp": "dense with CUBA neurons; resonators are not supported yet",
 }
 _TO_LAYER = {
-    "dense": netx_layers.dense, "dense_rec": netx_layers.dense, "conv": netx_layers.conv,
-    "pool": netx_layers.pool,
+    "dense": netx_layers.dense, "dense_comp": netx_layers.dense, "dense_rec": netx_layers.dense,
+    "conv": netx_layers.conv, "pool": netx_layers.pool,
 }
 
 
@@ -120,7 +122,9 @@ def _add(chain: _Chain, index: int, entry: Entry) -> None:
         source = chain.layers[-1].name if chain.layers else INPUT
         if "dense" in kind and chain.layers and len(chain.shape or ()) == 3:
             chain.note(name, "no flatten before it: weights taken in C, H, W order")
-        chain.append(_TO_LAYER[kind](entry, name, source, chain.shape, chain.ledger))
+        layer = _TO_LAYER[kind](entry, name, source, chain.shape, chain.ledger)
+        _check_family(chain, entry, layer)
+        chain.append(layer)
         if chain.input_shape is None:
             chain.input_shape = (chain.layers[0].synapses[0].weight.shape[1],)
     else:
@@ -146,42 +150,34 @@ def _add_input(chain: _Chain, index: int, name: str, entry: Entry) -> None:
     if "neuron" in entry:
         if chain.shape is None:
             raise CheckpointError(f"{entry.at('shape')}: is missing; give input_shape")
-        chain.append(_driven_input(entry, name, chain.shape, chain.ledger))
+        chain.append(driven_input(entry, name, chain.shape, chain.ledger))
 
 
-def _driven_input(
-    entry: Entry, name: str, shape: Shape, ledger: list[LedgerEntry]
-) -> Layer:
-    """Return the neurons of an input entry, each fed by one input with a weight of 1.
+def _check_family(chain: _Chain, entry: Entry, layer: Layer) -> None:
+    """Raise UnsupportedLayerError where what a layer takes is not what the one before sends.
 
-    NetX drives them through their bias, to be set by hand to ``weight x + bias`` of data x (it
-    stores this transform and never applies it): 64 times the bias is added to the voltage in every
-    step. An input with a weight of 1 and a current that decays at once adds the same.
+    Sigma-delta layers send and take messages, of which 4096 are 1; a decoder sends 2^18 for 1, and
+    other neurons spikes of 1. Lava adds up any integers; SLAYER, where all are real numbers, would
+    have trained another network.
     """
-    neuron = to_neuron(entry.group("neuron"), name, shape[0], ledger)
-    weight, bias = (
-        float(entry.finite(key).flat[0]) if key in entry else default
-        for key, default in (("weight", 64.0), ("bias", 0.0))
-    )
-    ledger.append(LedgerEntry(
-        name, f"input neurons take the bias that NetX wants set, {weight:g} x + {bias:g} of data "
-        "x, as input of weight 1; the transform itself is not applied", 1, 1))
-    if (neuron.current_decay, neuron.channel_current_decay) != (4096, None):
-        ledger.append(LedgerEntry(
-            name, f"iDecay {neuron.current_decay} not used: a bias does not pass the current", 1, 1
-        ))
-    neuron = replace(neuron, current_decay=4096, channel_current_decay=None)
-    if len(shape) == 3:
-        kernel = np.ones((shape[0], 1, 1, 1), dtype=np.int32)
-        synapse = Synapse(name, INPUT, kernel, ConvGeometry(groups=shape[0]), 1, is_fixed=True)
-    elif shape[0] ** 2 <= MAX_NEURONS:
-        synapse = Synapse(name, INPUT, np.eye(shape[0], dtype=np.int32), None, 1, is_fixed=True)
-    else:
+    if not chain.layers:
+        if is_graded(layer):
+            chain.note(layer.name, "no input neurons: the input are messages, in 2^-12, not data")
+        return
+    before = chain.layers[-1]
+    family, family_before = FAMILY[type(layer.neuron)], FAMILY[type(before.neuron)]
+    if is_graded(before) and not before.neuron.fires:
         raise UnsupportedLayerError(
-            f"{entry.at('shape')}: {shape[0]} input neurons in a row; supported are up to "
-            f"{int(MAX_NEURONS ** 0.5)}, or more as (c, y, x)"
+            f"{entry.where}: comes after a decoder (sigma_output) in {before.name}, whose values "
+            "in 2^-18 only an output sends; nearest: leave sigma_output out there"
         )
-    return Layer(name, (synapse,), neuron, shape)
+    if is_graded(layer) != is_graded(before):
+        raise UnsupportedLayerError(
+            f"{entry.where}: {family} neurons after the {family_before} neurons of {before.name}; "
+            "messages of sigma-delta neurons (4096 is 1) and spikes have different units, and Lava "
+            "takes one for the other; nearest: a chain of sigma-delta neurons throughout, from an "
+            "input of type SDNN, or of CUBA neurons and resonators"
+        )
 
 
 def _add_average(chain: _Chain, name: str, entry: Entry) -> None:
@@ -196,10 +192,19 @@ def _add_average(chain: _Chain, name: str, entry: Entry) -> None:
 
 
 def _readout(chain: _Chain) -> Readout:
-    """Return the voltage of an output that never fires, spikes otherwise."""
-    silent = [layer for layer in chain.layers if layer.neuron.vth_mant >= SILENT_VTH_MANT]
+    """Return the voltage of an output that never fires, spikes or messages otherwise."""
+    silent = [layer for layer in chain.layers if _is_silent(layer)]
     for layer in silent:
-        what = "the voltage is read" if layer is chain.layers[-1] else "yet layers follow"
+        what = "yet layers follow" if layer is not chain.layers[-1] else \
+            "the voltage is read" if isinstance(layer.neuron, CubaNeuron) else \
+            "the imaginary state is read"
         chain.note(layer.name, f"never fires (threshold {layer.neuron.vth_mant}), {what}")
     is_voltage = chain.layers[-1] in silent
     return Readout("voltage" if is_voltage else "spikes", chain.n_outputs)
+
+
+def _is_silent(layer: Layer) -> bool:
+    if isinstance(layer.neuron, SigmaDeltaNeuron):
+        return False
+    is_cuba = isinstance(layer.neuron, CubaNeuron)
+    return layer.neuron.vth_mant >= (SILENT_VTH_MANT if is_cuba else NEVER_VTH_MANT)

@@ -2,28 +2,27 @@
 
 In: an :class:`~pipeline.ingest.netx_hdf5.Entry` and what reaches it. Out: a
 :class:`~pipeline.network.Layer`; shapes and kernels are in the file's order, which is (c, y, x) and
-not NetX's own. Pooling becomes a convolution of each channel with itself.
+not NetX's own. Pooling becomes a convolution of each channel with itself. Resonators have two
+synapse groups, of real and of imaginary weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import CheckpointError, UnsupportedLayerError
-from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.ingest.netx_hdf5 import Entry
-from pipeline.ingest.netx_neurons import to_bias, to_delay, to_neuron
+from pipeline.ingest.netx_neurons import to_bias, to_delay, to_neuron, with_bias
+from pipeline.ingest.netx_values import StoredWeight, bits, note_range, stored_weights
 from pipeline.ledger import LedgerEntry
 from pipeline.network import ConvGeometry, Layer, Shape, Synapse
 from pipeline.network_checks import conv_output_shape
-from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
+from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron, Neuron, ResonatorNeuron
 
 MAX_NEURONS = 1 << 24
-_MAX_WEIGHT = (1 << 17) - 1  # 64 times more than this wraps a current of 24 bits at one spike
 
 
 def to_shape(entry: Entry) -> Shape:
@@ -47,24 +46,25 @@ def dense(
 ) -> Layer:
     """Return a dense layer, recurrent if it has weights for that; without dynamics an Affine."""
     n_out = int(np.prod(to_shape(entry)))
-    if "neuron" in entry:
-        neuron = to_neuron(entry.group("neuron"), name, n_out, ledger)
-    else:
-        neuron = CubaNeuron(4096, 4096, NEVER_VTH_MANT)
-        what = "no neurons: the voltage is this step's sum, as in SLAYER; NetX adds up the steps"
+    neuron = _neuron_of(entry, name, n_out, ledger)
+    kind, n_in = entry.text("type"), None if in_shape is None else int(np.prod(in_shape))
+    groups, recurrent = [], None
+    for stored in stored_weights(entry, neuron):
+        weight = together = stored.matrix(n_out, n_in)
+        n_in = weight.shape[1]
+        groups.append(stored.group(name, source, weight))
+        if kind == "dense_rec" and recurrent is None:
+            feedback = StoredWeight(entry, "weight_rec").matrix(n_out, n_out)
+            together = np.hstack((weight, feedback))
+            recurrent = Synapse(f"{name}.recurrent", name, feedback, None, bits(feedback))
+        note_range(name, "dense", together, ledger)
+    n_inputs = groups[0].weight.shape[1]
+    _note_contradictions(entry, name, {"inFeatures": (n_inputs,), "outFeatures": (n_out,)}, ledger)
+    if kind == "dense_comp":
+        what = "of type dense_comp, read as dense; stock NetX fails at it"
         ledger.append(LedgerEntry(name, what, 1, 1))
-    weight = _matrix(entry, "weight", n_out, None if in_shape is None else int(np.prod(in_shape)))
-    n_in = weight.shape[1]
-    together, recurrent = weight, None
-    if entry.text("type") == "dense_rec":
-        feedback = _matrix(entry, "weight_rec", n_out, n_out)
-        together = np.hstack((weight, feedback))
-        recurrent = Synapse(f"{name}.recurrent", name, feedback, None, _bits(feedback))
-    _note_range(name, "dense", together, ledger)
-    _note_contradictions(entry, name, {"inFeatures": (n_in,), "outFeatures": (n_out,)}, ledger)
-    synapse = Synapse(name, source, weight, None, _bits(weight))
-    layer = Layer(name, (synapse,), neuron, (n_out,), recurrent=recurrent)
-    return _finished(entry, layer, n_in, ledger)
+    layer = Layer(name, tuple(groups), neuron, (n_out,), recurrent=recurrent)
+    return _finished(entry, layer, n_inputs, ledger)
 
 
 def conv(
@@ -73,25 +73,23 @@ def conv(
     """Return a convolution."""
     shape, in_shape = to_shape(entry), _spatial(entry, in_shape)
     neuron = to_neuron(entry.group("neuron"), name, shape[0], ledger)
-    weight = _weights(entry, "weight")
-    if weight.ndim == 5 and weight.shape[4] == 1:  # SLAYER's time axis
-        weight = weight[..., 0]
-    groups = int(entry.whole("groups").flat[0])
-    if weight.ndim != 4 or groups < 1 or weight.shape[1] * groups != in_shape[0] \
-            or weight.shape[0] % groups:
-        raise CheckpointError(
-            f"{entry.at('weight')}: of shape {weight.shape} in {groups} groups does not take "
-            f"{in_shape[0]} channels"
-        )
+    n_groups = int(entry.whole("groups").flat[0])
     geometry = ConvGeometry(
-        _pair(entry, "stride", 1), _pair(entry, "padding", 0), _pair(entry, "dilation", 1), groups)
-    _note_range(name, "conv", weight, ledger)
-    _note_contradictions(entry, name, {
-        "inChannels": (in_shape[0],), "outChannels": weight.shape[:1],
-        "kernelSize": weight.shape[2:]}, ledger)
-    synapse = Synapse(name, source, weight, geometry, _bits(weight))
-    _check_output(entry, synapse, in_shape, shape)
-    return _finished(entry, Layer(name, (synapse,), neuron, shape), 0, ledger)
+        _pair(entry, "stride", 1), _pair(entry, "padding", 0), _pair(entry, "dilation", 1),
+        n_groups)
+    groups = []
+    for stored in stored_weights(entry, neuron):
+        weight = _kernel(stored, n_groups, in_shape)
+        note_range(name, "conv", weight, ledger)
+        _note_contradictions(entry, name, {
+            "inChannels": (in_shape[0],), "outChannels": weight.shape[:1],
+            "kernelSize": weight.shape[2:]}, ledger)
+        groups.append(stored.group(name, source, weight, geometry=geometry))
+        _check_output(entry, groups[-1], in_shape, shape)
+    if len(groups) > 1:
+        what = "a convolution with complex weights; stock NetX does not load it"
+        ledger.append(LedgerEntry(name, what, 1, 1))
+    return _finished(entry, Layer(name, tuple(groups), neuron, shape), 0, ledger)
 
 
 def pool(
@@ -112,32 +110,70 @@ def pool(
             f"{size} mixes channels in SLAYER; nearest: conv with groups = channels"
         )
     # per axis: some drop the rest, as the declared shape tells
-    end = [0 if len(shape) == 3 and n // k == shape[axis] else n % k
-           for axis, n, k in zip((1, 2), in_shape[1:], size, strict=True)]
-    weight = _weights(entry, "weight")
+    end = (_padding(shape, in_shape, 1, size[0]), _padding(shape, in_shape, 2, size[1]))
+    geometry = ConvGeometry(stride, end, groups=in_shape[0])
+    groups = []
+    for stored in stored_weights(entry, neuron):
+        kernel = np.pad(_pool_kernel(stored, size, end, in_shape), [(end[0], 0), (end[1], 0)])
+        note_range(name, "conv", kernel, ledger)
+        tiled = np.tile(kernel, (in_shape[0], 1, 1, 1))
+        groups.append(stored.group(name, source, tiled, geometry=geometry, is_fixed=True))
+        _check_output(entry, groups[-1], in_shape, shape)
+    what = "pooling lowered to a convolution of each channel; stock NetX does not load it"
+    ledger.append(LedgerEntry(name, what, 1, 1))
+    return _finished(entry, Layer(name, tuple(groups), neuron, shape), 0, ledger)
+
+
+def _neuron_of(entry: Entry, name: str, n_out: int, ledger: list[LedgerEntry]) -> Neuron:
+    """Return the neurons of a dense entry; without any, those whose voltage is a step's sum."""
+    if "neuron" in entry:
+        return to_neuron(entry.group("neuron"), name, n_out, ledger)
+    what = "no neurons: the voltage is this step's sum, as in SLAYER; NetX adds up the steps"
+    ledger.append(LedgerEntry(name, what, 1, 1))
+    return CubaNeuron(4096, 4096, NEVER_VTH_MANT)
+
+
+def _kernel(stored: StoredWeight, n_groups: int, in_shape: Shape) -> NDArray[np.int32]:
+    """Return the kernel (c_out, c_in / groups, ky, kx) of a convolution."""
+    weight = stored.read()
+    if weight.ndim == 5 and weight.shape[4] == 1:  # SLAYER's time axis
+        weight = weight[..., 0]
+    if weight.ndim != 4 or n_groups < 1 or weight.shape[1] * n_groups != in_shape[0] \
+            or weight.shape[0] % n_groups:
+        raise CheckpointError(
+            f"{stored.at}: of shape {weight.shape} in {n_groups} groups does not take "
+            f"{in_shape[0]} channels"
+        )
+    return weight
+
+
+def _padding(shape: Shape, in_shape: Shape, axis: int, size: int) -> int:
+    n = in_shape[axis]
+    return 0 if len(shape) == 3 and n // size == shape[axis] else n % size
+
+
+def _pool_kernel(
+    stored: StoredWeight, size: tuple[int, int], end: tuple[int, int], in_shape: Shape
+) -> NDArray[np.int32]:
+    """Return the kernel (ky, kx) of pooling; one weight stands for all."""
+    weight = stored.read()
     n_kernel = (size[0] + end[0]) * (size[1] + end[1])
     if weight.size not in (1, size[0] * size[1]) or n_kernel * in_shape[0] > MAX_NEURONS:
         raise CheckpointError(
-            f"{entry.at('weight')}: of shape {weight.shape} is not a kernel {size} over {in_shape}"
+            f"{stored.at}: of shape {weight.shape} is not a kernel {size} over {in_shape}"
         )
-    kernel = np.full(size, weight.flat[0]) if weight.size == 1 else weight.reshape(size)
-    kernel = np.pad(kernel, [(end[0], 0), (end[1], 0)])
-    geometry = ConvGeometry(stride, (end[0], end[1]), groups=in_shape[0])
-    tiled = np.tile(kernel, (in_shape[0], 1, 1, 1))
-    _note_range(name, "conv", kernel, ledger)
-    what = "pooling lowered to a convolution of each channel; stock NetX does not load it"
-    ledger.append(LedgerEntry(name, what, 1, 1))
-    synapse = Synapse(name, source, tiled, geometry, _bits(kernel), is_fixed=True)
-    _check_output(entry, synapse, in_shape, shape)
-    return _finished(entry, Layer(name, (synapse,), neuron, shape), 0, ledger)
+    return np.full(size, weight.flat[0]) if weight.size == 1 else weight.reshape(size)
 
 
 def _finished(entry: Entry, layer: Layer, n_inputs: int, ledger: list[LedgerEntry]) -> Layer:
     """Return the layer with its biases and delays."""
     bias = to_bias(entry, layer.n_channels, layer.n_neurons)
     delay = to_delay(entry, layer.name, layer.n_channels, n_inputs, ledger)
+    is_conv = layer.synapses[0].kind == "conv"
     in_netx = {
-        "drops the delays of convolutions": layer.synapses[0].kind == "conv",
+        "drops the delays of convolutions": is_conv,
+        "drops the delays of resonators":
+            isinstance(layer.neuron, ResonatorNeuron) and not is_conv,
         "does not load recurrent layers with delays": layer.recurrent is not None,
         "delays the input instead, which makes other spikes beside biases": bias is not None,
     }
@@ -146,7 +182,7 @@ def _finished(entry: Entry, layer: Layer, n_inputs: int, ledger: list[LedgerEntr
             LedgerEntry(layer.name, f"delays of spikes kept; stock NetX {what}", len(delay),
                         len(delay))
             for what, is_so in in_netx.items() if is_so)
-    return replace(layer, neuron=replace(layer.cuba, bias=bias), axonal_delay=delay)
+    return replace(layer, neuron=with_bias(entry, layer.neuron, bias), axonal_delay=delay)
 
 
 def _spatial(entry: Entry, in_shape: Shape | None) -> Shape:
@@ -170,28 +206,6 @@ def _pair(entry: Entry, key: str, low: int) -> tuple[int, int]:
     return (int(values[0]), int(values[-1]))
 
 
-def _weights(entry: Entry, key: str) -> NDArray[np.int32]:
-    """Return real integer weights, in the shape they are stored in."""
-    if entry.is_group(key):
-        raise UnsupportedLayerError(
-            f"{entry.at(key)}: complex weights, of resonators (RF), are not supported yet; "
-            "nearest: CUBA neurons"
-        )
-    return entry.whole(key, _MAX_WEIGHT)
-
-
-def _matrix(entry: Entry, key: str, n_out: int, n_in: int | None) -> NDArray[np.int32]:
-    """Return weights (out, in); files have them flattened, or with sizes of 1 behind."""
-    weight = _weights(entry, key)
-    shape = weight.shape[:2] if weight.ndim > 1 else (n_out, weight.size // n_out)
-    if shape[0] * shape[1] != weight.size or shape[0] != n_out or n_in not in (None, shape[1]):
-        raise CheckpointError(
-            f"{entry.at(key)}: of shape {weight.shape} does not connect "
-            f"{'its' if n_in is None else n_in} inputs to {n_out} neurons"
-        )
-    return weight.reshape(shape)
-
-
 def _check_output(entry: Entry, synapse: Synapse, in_shape: Shape, declared: Shape) -> None:
     assert synapse.geometry is not None
     found = conv_output_shape(synapse.weight.shape, synapse.geometry, in_shape)
@@ -200,41 +214,6 @@ def _check_output(entry: Entry, synapse: Synapse, in_shape: Shape, declared: Sha
             f"{entry.at('shape')}: declares {declared}; weights and geometry make {found} of "
             f"{in_shape}"
         )
-
-
-def _bits(weight: NDArray[Any]) -> int | None:
-    """Return the bits NetX infers; None where no core holds the weights in 1 to 8."""
-    bits = inferred_weight_bits(weight) if weight.any() else 0
-    return bits if 1 <= bits <= 8 else None
-
-
-def _note_range(
-    name: str, kind: str, weight: NDArray[np.int32], ledger: list[LedgerEntry]
-) -> None:
-    """Note weights that stock NetX, or a core, would not take as they are."""
-    smallest, largest = int(weight.min()), int(weight.max())
-    low, high = MIXED_WEIGHT_RANGE if smallest < 0 else (0, 255)
-    n_outside = int(((weight < low) | (weight > high)).sum())
-    what, count = "", n_outside
-    if kind == "conv":
-        if n_outside:
-            what = f"outside {low}..{high}: no core holds them, NetX does not check convolutions"
-    elif smallest == largest == 0:
-        what, count = "all zero: stock NetX cannot load the layer", weight.size
-    elif n_outside and (smallest >= 0 or largest <= 0):
-        what = f"of one sign up to {max(largest, -smallest)}: NetX shifts the whole matrix to zero"
-        count = int(np.count_nonzero(weight))
-    elif n_outside:
-        what = f"outside {low}..{high}: NetX clips them"
-    elif largest < 0 and smallest == low:
-        what = f"of {low} among negative ones: Lava clips them to {low + 1}"
-        count = int((weight == low).sum())
-    if what:
-        ledger.append(LedgerEntry(name, f"weights {what}", count, weight.size))
-    if smallest < 0 <= largest and _bits(weight) is None and not n_outside:
-        ledger.append(LedgerEntry(
-            name, "odd weights at full range: a core holds even ones of 8 bits, Lava simulates 9",
-            int((weight & 1).sum()), weight.size))
 
 
 def _note_contradictions(
