@@ -125,13 +125,17 @@ class _Plan:
         for name, lags in self.lags.items():
             n = int(np.prod(self._network.shape_of(name)))
             if self.axonal[name]:
-                yield LedgerEntry(name, f"spikes leave {self.axonal[name]} steps later, to meet "
-                                  "those of deeper layers", n, n)
+                yield LedgerEntry(name, f"spikes leave {_steps(self.axonal[name])} later, to "
+                                  "meet those of deeper layers", n, n)
             for waits in sorted(lag - self.axonal[name] for lag in lags):
                 if waits:
-                    yield LedgerEntry(name, f"repeated by a relay {waits} steps later, to meet the "
-                                      "spikes of deeper layers", n, n)
+                    yield LedgerEntry(name, f"repeated by a relay {_steps(waits)} later, to meet "
+                                      "the spikes of deeper layers", n, n)
 
 
 def _relay_name(source: str, waits: int) -> str:
     return f"{source}.relay{waits}"
+
+
+def _steps(n: int) -> str:
+    return f"{n} step" if n == 1 else f"{n} steps"

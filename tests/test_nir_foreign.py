@@ -142,19 +142,18 @@ def test_delays_become_axonal_delays(tmp_path: Path) -> None:
     assert np.array_equal(emulate(network, spikes).spikes["a"][:, 1], late(spikes[:, 1], 3))
 
 
-def test_several_sources_are_summed_and_unequal_paths_noted(tmp_path: Path) -> None:
+def test_several_sources_are_summed_and_the_shorter_path_waits(tmp_path: Path) -> None:
     nodes = ends(3, 3, fc1=nir.Linear(2 * np.eye(3)), a=impulse((3,), 1.0),
                  fc2=nir.Linear(2 * np.eye(3)), b=impulse((3,), 3.0))
     names = list(nodes)
     edges = [*zip(names, names[1:], strict=False), ("input", "fc2")]
     network, ledger = read(tmp_path, nodes, edges)
     (join,) = network.joins
-    assert (join.kind, set(join.sources)) == ("add", {"a", "input"})
-    assert [e.what for e in ledger if "early" in e.what] == [
-        "receives spikes steps early against other sources (input 1): a layer takes a step here, "
-        "none in NIR"]
+    assert (join.kind, set(join.sources)) == ("add", {"a", "input.relay1"})
+    assert [e.what for e in ledger if e.layer == "input"] == [
+        "repeated by a relay 1 step later, to meet the spikes of deeper layers"]
     spikes = spikes_in(3)
-    received = 2.0 * (spikes + late(spikes))  # every spike of 2 > 1 passes the first layer
+    received = 4.0 * late(spikes)  # every spike of 2 > 1 passes the first layer, and the relay
     v, fired = np.zeros((3, 3)), np.zeros(received.shape)
     for t in range(N_STEPS):
         v = v + received[..., t]

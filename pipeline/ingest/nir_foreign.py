@@ -2,7 +2,7 @@
 
 In: nodes as nir makes them, and edges. Out: layers in order, joins, and a ledger. What a layer's
 nodes say in numbers is read by :mod:`pipeline.ingest.nir_layer`. A layer adds one step here and
-none in NIR; where that is more than a shift of all spikes, the ledger says so.
+none in NIR: branches of unequal depth are balanced (:mod:`pipeline.balance`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.balance import balanced
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.ingest.integer_scale import rounded
 from pipeline.ingest.nir_layer import MAX_NEURONS, read_group, read_layer
@@ -111,7 +112,7 @@ def to_network(
     fed = {neuron: _fed(graph, neuron) for neuron in graph.of_kind(*_NEURONS)}
     (source,), (output,) = graph.of_kind("Input"), graph.of_kind("Output")
     order = _order(graph, fed, _last(graph, output))
-    late, ledger = _late(graph, fed, order, dt)
+    late, ledger, takes_steps = _late(graph, order, dt)
     ledger.append(LedgerEntry(name, f"a step taken as {dt:g} s, which NIR does not say", 1, 1))
     shapes: dict[str, Shape] = {INPUT: _input_shape(graph, source)}
     layers, joins = list[Layer](), list[Join]()
@@ -125,7 +126,10 @@ def to_network(
         ledger += entries
         shapes[neuron] = layer.shape
     network = Network(name, shapes[INPUT], n_steps, tuple(layers), tuple(joins))
-    return network, tuple(ledger)
+    waits: Ledger = ()
+    if not takes_steps:
+        network, waits = balanced(network)
+    return network, (*ledger, *waits)
 
 
 def _graph(nodes: dict[str, Any], edges: list[tuple[str, str]]) -> _Graph:
@@ -197,9 +201,12 @@ def _order(graph: _Graph, fed: dict[str, _Fed], last: str) -> list[str]:
 
 
 def _late(
-    graph: _Graph, fed: dict[str, _Fed], order: list[str], dt: float
-) -> tuple[dict[str, NDArray[np.int64] | None], list[LedgerEntry]]:
-    """Return each layer's axonal delays, (neurons,) in steps, and what they do not make up for."""
+    graph: _Graph, order: list[str], dt: float
+) -> tuple[dict[str, NDArray[np.int64] | None], list[LedgerEntry], bool]:
+    """Return each layer's axonal delays, (neurons,) in steps, and whether they make up its step.
+
+    They do where there is a delay of a step or more behind every layer: a graph made for chips.
+    """
     late: dict[str, NDArray[np.int64] | None] = {name: None for name in order}
     ledger: list[LedgerEntry] = []
     for name, delays in graph.delays.items():
@@ -211,25 +218,10 @@ def _late(
             steps = np.asarray(graph.nodes[delay].delay, dtype=np.float64).ravel() / dt
             late[name], entries = rounded(delay, "delays in steps", steps)
             ledger += entries
-    uneven = _uneven(fed, order)
     delayed = {name: steps - 1 for name, steps in late.items() if steps is not None}
-    if uneven and all(steps.min() >= 0 for steps in delayed.values()) and len(delayed) == len(late):
-        return dict(delayed), ledger
-    return late, ledger + uneven
-
-
-def _uneven(fed: dict[str, _Fed], order: list[str]) -> list[LedgerEntry]:
-    depth, entries = {INPUT: 0}, []
-    for name in order:
-        depths = {s.name: depth[s.name] for each in fed[name].synapses.values() for s in each}
-        latest = max(depths.values(), default=0)
-        depth[name] = 1 + latest
-        early = [f"{source} {latest - at}" for source, at in depths.items() if at != latest]
-        if early:
-            entries.append(LedgerEntry(
-                name, f"receives spikes steps early against other sources ({', '.join(early)}): a "
-                "layer takes a step here, none in NIR", len(early), len(depths)))
-    return entries
+    if all(steps.min() >= 0 for steps in delayed.values()) and len(delayed) == len(late):
+        return dict(delayed), ledger, True
+    return late, ledger, False
 
 
 def _read_from(
