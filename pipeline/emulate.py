@@ -25,6 +25,7 @@ _BATCH = 64
 _ACC_BYTES = 256 << 20  # of the largest layer's accumulated input
 
 BiasFrom = Literal["first_input", "power_on"]
+_LaidOut = tuple[Layer, Accumulator, int]
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,18 @@ class Trace:
         state; empty where the backend cannot tell
     u, v : per layer, (n, *shape, t) int32, states after each step; empty unless asked for. Of
         sigma-delta neurons sigma and the activation, of resonators the real and imaginary state
+    late : per layer with axonal delays, (n, n_neurons, 1 + largest delay) uint8: what was fired and
+        leaves so many steps after the last one; empty where the backend cannot tell
+    fingerprint : of the network, see :attr:`pipeline.network.Network.fingerprint`; "" where it is
+        not known
     """
 
     spikes: dict[str, NDArray[Any]]
     n_active: dict[str, NDArray[np.int32]]
     u: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     v: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    late: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    fingerprint: str = ""
 
 
 def emulate(
@@ -71,15 +78,39 @@ def emulate(
     """
     check_input(network, spikes)
     spikes = _counts(spikes)
+    layers = _laid_out(network)
+    traced = [layer.name for layer, _, _ in layers] if with_states else []
     batches = [
-        _joined_in_time(list(_run(network, batch, with_states, bias_from)))
+        _joined_in_time(list(_run(layers, batch, traced, bias_from)))
         for batch in _batches(spikes)
     ]
-    return Trace(*(
-        {name: np.concatenate([getattr(b, part)[name] for b in batches])
-         for name in getattr(batches[0], part)}
-        for part in ("spikes", "n_active", "u", "v")
-    ))
+    parts = {
+        part: {name: np.concatenate([getattr(b, part)[name] for b in batches])
+               for name in getattr(batches[0], part)}
+        for part in ("spikes", "n_active", "u", "v", "late")
+    }
+    return Trace(**parts, fingerprint=network.fingerprint)
+
+
+def emulate_pieces(
+    network: Network, spikes: NDArray[np.uint8], n_at_once: int, *, with_states: bool = False,
+) -> Iterator[Trace]:
+    """Yield the trace of some steps at a time; its ``n_active`` sums up, and changes as they go on.
+
+    Parameters
+    ----------
+    spikes : (n, *network.input_shape, t) integers; all samples at once
+    n_at_once : steps of a piece, the last one's may be fewer
+
+    Raises
+    ------
+    DataError
+        If the spikes do not have the network's input shape.
+    """
+    check_input(network, spikes)
+    layers = _laid_out(network)
+    traced = [layer.name for layer, _, _ in layers] if with_states else []
+    yield from _run(layers, _counts(spikes), traced, "first_input", n_at_once)
 
 
 def output_scores(network: Network, spikes: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -90,10 +121,11 @@ def output_scores(network: Network, spikes: NDArray[np.uint8]) -> NDArray[np.flo
     check_input(network, spikes)
     spikes = _counts(spikes)
     output, is_voltage = network.layers[-1], network.readout.quantity == "voltage"
+    layers, traced = _laid_out(network), [output.name] if is_voltage else []
     scores = []
     for batch in _batches(spikes):
         total = np.zeros((len(batch), output.n_neurons))
-        for trace in _run(network, batch, is_voltage, "first_input"):
+        for trace in _run(layers, batch, traced, "first_input"):
             recorded: NDArray[Any] = (trace.v if is_voltage else trace.spikes)[output.name]
             total += recorded.reshape(*total.shape, -1).sum(axis=-1, dtype=np.int64)
         scores.append(total / 64 if is_voltage else total)
@@ -143,32 +175,41 @@ def _batches(spikes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         yield spikes[begin : begin + _BATCH]
 
 
-def _run(
-    network: Network, spikes: NDArray[np.uint8], with_states: bool, bias_from: BiasFrom
-) -> Iterator[Trace]:
-    """Yield the trace of some steps at a time, as memory allows; ``n_active`` sums up."""
+def _laid_out(network: Network) -> list[_LaidOut]:
+    """Return each layer, its synapses for the kernels, and the step in which input reaches it."""
     if any(is_graded(layer) for layer in network.layers):
         network = without_joins(network)  # messages of many wrap in each group, as in Lava
     reached = depths(network)
+    return [
+        (layer, Accumulator(network, layer), reached[layer.name] - 1) for layer in network.layers
+    ]
+
+
+def _run(
+    laid_out: list[_LaidOut], spikes: NDArray[np.uint8], traced: list[str], bias_from: BiasFrom,
+    n_at_once: int | None = None,
+) -> Iterator[Trace]:
+    """Yield the trace of some steps at a time, as memory allows; ``n_active`` sums up."""
     layers = [
-        (layer, Accumulator(network, layer),
-         state_of(layer, len(spikes), reached[layer.name] - 1))
-        for layer in network.layers
+        (layer, accumulator, state_of(layer, len(spikes), first_step))
+        for layer, accumulator, first_step in laid_out
     ]
     if bias_from == "power_on":
         for _, _, state in layers:
             state.lead()
-    largest = max(layer.n_neurons for layer in network.layers)
-    n_at_once = max(1, _ACC_BYTES // (4 * len(spikes) * largest))
+    largest = max(layer.n_neurons for layer, _, _ in layers)
+    n_at_once = n_at_once or max(1, _ACC_BYTES // (4 * len(spikes) * largest))
     for begin in range(0, spikes.shape[-1], n_at_once):
         outputs = {INPUT: np.ascontiguousarray(spikes[..., begin : begin + n_at_once])}
         u, v = {}, {}
         for layer, accumulator, state in layers:
-            outputs[layer.name], u_layer, v_layer = state.run(
-                accumulator.run(outputs), with_states)
-            if with_states:
+            is_traced = layer.name in traced
+            outputs[layer.name], u_layer, v_layer = state.run(accumulator.run(outputs), is_traced)
+            if is_traced:
                 u[layer.name], v[layer.name] = u_layer, v_layer
-        yield Trace(outputs, {layer.name: state.n_active for layer, _, state in layers}, u, v)
+        yield Trace(
+            outputs, {layer.name: state.n_active for layer, _, state in layers}, u, v,
+            {layer.name: state.late for layer, _, state in layers if layer.axonal_delay})
 
 
 def _joined_in_time(pieces: list[Trace]) -> Trace:
@@ -179,7 +220,7 @@ def _joined_in_time(pieces: list[Trace]) -> Trace:
          for name in getattr(pieces[0], part)}
         for part in ("spikes", "u", "v")
     )
-    return Trace(spikes, pieces[-1].n_active, u, v)
+    return Trace(spikes, pieces[-1].n_active, u, v, pieces[-1].late)
 
 
 def _averaged(scores: NDArray[np.float64], n_outputs: int | None) -> NDArray[np.float64]:

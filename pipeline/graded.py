@@ -27,6 +27,10 @@ class State(Protocol):
     def run(self, acc: NDArray[np.int32], with_states: bool = False) -> Recorded:
         """Return what leaves in these steps, (n, *shape, t), and two states or empty arrays."""
 
+    @property
+    def late(self) -> NDArray[np.uint8]:
+        """What was fired and has not left, (n, n_neurons, 1 + largest delay) by steps to come."""
+
     def lead(self) -> None:
         """Take the step before the first one."""
 
@@ -115,6 +119,11 @@ class SigmaDeltaState:
         self._bias_from = max(0, self._bias_from - n_steps)
         return _shaped(self._layer, (messages, sigma, act), with_states)
 
+    @property
+    def late(self) -> NDArray[np.uint8]:
+        """Nothing: these neurons have no axonal delays."""
+        return np.zeros((*self._sigma.shape, 0), dtype=np.uint8)
+
     def lead(self) -> None:
         """Take the step before the first one: nothing arrives, the bias acts from now on."""
         self._bias_from = 0
@@ -160,6 +169,11 @@ class ResonatorState:
             np.int64(self._neuron.vth_mant << 6), self._delay, self._real, self._imag, spikes,
             tail, self.n_active, real, imag)
         return _shaped(self._layer, (spikes, real, imag), with_states)
+
+    @property
+    def late(self) -> NDArray[np.uint8]:
+        """What was fired and has not left, (n, n_neurons, 1 + largest delay) by steps to come."""
+        return self._tail
 
     def lead(self) -> None:
         """Take the step before the first one, in which nothing happens: there are no biases."""

@@ -8,7 +8,9 @@ is float64 while a network is being compressed and int32 once it is quantized. N
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +21,7 @@ from pipeline.network_checks import check_delay, check_family, check_join, check
 from pipeline.neuron import FAMILY, CubaNeuron, Neuron, check_neuron
 
 INPUT = "input"
+_DECISIVE = ("name", "source", "geometry", "part")  # of a synapse group, besides its weights
 Shape = tuple[int, ...]
 
 
@@ -275,6 +278,20 @@ class Network:
         weights = [synapse.weight for synapse in self.stored_synapses]
         n_weights = sum(weight.size for weight in weights)
         return sum(int(np.sum(weight == 0)) for weight in weights) / max(n_weights, 1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of what decides the spikes and how they are joined, 32 hex digits."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(repr((self.input_shape, self.joins, self.readout)).encode())
+        for layer in self.layers:
+            own: Any = (layer.name, layer.neuron, layer.shape, layer.axonal_delay)
+            digest.update(repr(own).encode())
+            for group in layer.groups:
+                own = [getattr(group, f.name) for f in fields(group) if f.name in _DECISIVE]
+                digest.update(repr((own, group.weight.shape, group.weight.dtype.str)).encode())
+                digest.update(np.ascontiguousarray(group.weight).data)
+        return digest.hexdigest()
 
     def shape_of(self, source: str) -> Shape:
         """Return the shape of the input, of a layer's output or of a join."""

@@ -47,7 +47,8 @@ class NeuronState:
         acc : (n, t, n_neurons) int32
         """
         n_samples, n_steps, n_neurons = acc.shape
-        spikes = np.zeros((n_samples, n_neurons, n_steps), dtype=np.uint8)
+        # what leaves later than the longest wait is all written by the kernel
+        spikes = np.empty((n_samples, n_neurons, n_steps), dtype=np.uint8)
         n_waiting = self._tail.shape[-1]
         spikes[..., :n_waiting] = self._tail[..., :n_steps]
         tail = np.zeros_like(self._tail)
@@ -63,6 +64,11 @@ class NeuronState:
         if with_states:
             u, v = u.reshape(shape), v.reshape(shape)
         return spikes.reshape(shape), u, v
+
+    @property
+    def late(self) -> NDArray[np.uint8]:
+        """What was fired and has not left, (n, n_neurons, 1 + largest delay) by steps to come."""
+        return self._tail
 
     def lead(self) -> None:
         """Take the step before the first one: nothing arrives, the bias acts."""

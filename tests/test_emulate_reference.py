@@ -101,7 +101,8 @@ def conv_synapses(
 ) -> tuple[Synapse, tuple[int, ...]]:
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     groups = draw(st.sampled_from([g for g in (1, 2) if in_shape[0] % g == 0]))
-    c_out = groups * draw(st.integers(1, 2))
+    # from 8 outputs of a group on, a kernel of its own serves
+    c_out = groups * draw(st.integers(1, 2) | st.integers(8, 10))
     geometry = ConvGeometry(
         draw(pair), draw(st.tuples(st.integers(0, 2), st.integers(0, 2))), draw(pair), groups
     )
