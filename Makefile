@@ -4,6 +4,8 @@ MODEL  = nmnist_mlp
 TARGET = loihi1
 RECIPE =
 OUT    =
+SWEEP  =
+DRY    =
 SHORT  =
 WORKERS = 2
 PYTHON ?=
@@ -12,7 +14,7 @@ UV     ?= uv
 
 STAMP = .venv/.stamp
 
-.PHONY: help setup doctor deploy train test test-all test-fast lint bench bench-emulator bench-sbc lock clean distclean
+.PHONY: help setup doctor deploy sweep train test test-all test-fast lint bench bench-emulator bench-sbc lock clean distclean
 
 help: ## show this list (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -22,8 +24,10 @@ help: ## show this list (the default)
 	  'TARGET=$(TARGET)' 'chip: a file of hardware_targets/' \
 	  'RECIPE=$(RECIPE)' 'what to prune and quantize, a YAML file (none: the defaults)' \
 	  'OUT=$(OUT)' 'folder of the products (none: one below netx_exports/)' \
+	  'SWEEP=$(SWEEP)' 'sweep: YAML with a base recipe and axes' \
+	  'DRY=$(DRY)' 'sweep: 1 to tell how much and how long, and do nothing' \
 	  'SHORT=$(SHORT)' 'bench-sbc: 1 for a few cheap cells in a temporary folder' \
-	  'WORKERS=$(WORKERS)' 'bench-sbc: processes, each of one thread' \
+	  'WORKERS=$(WORKERS)' 'sweep, bench-sbc: processes, each of one thread' \
 	  'PYTHON=$(PYTHON)' 'the Python 3.10 to set up with (none: searched for)' \
 	  'TORCH=$(TORCH)' 'cpu: leave out CUDA, 3.3 GB less; default: as locked (none: as before)'
 
@@ -35,6 +39,10 @@ doctor: ## show interpreter, packages, memory and disk, and what is missing
 
 deploy: $(STAMP) ## prune, quantize, export, verify and price MODEL for TARGET
 	.venv/bin/spikefit deploy --model "$(MODEL)" --target "$(TARGET)" $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(OUT),--out "$(OUT)")
+
+sweep: $(STAMP) ## measure the grid of the file SWEEP= on MODEL (run again to continue)
+	@test -n "$(SWEEP)" || { echo 'sweep: name a grid, as in make sweep SWEEP=grid.yaml (pipeline/sweep/README.md)'; exit 2; }
+	.venv/bin/spikefit sweep --sweep "$(SWEEP)" --model "$(MODEL)" --target "$(TARGET)" --workers $(WORKERS) $(if $(OUT),--out "$(OUT)") $(if $(DRY),--dry-run)
 
 train: $(STAMP) ## train MODEL again (minutes to hours)
 	.venv/bin/python -m "models.$(MODEL).train"

@@ -34,15 +34,18 @@ Status = Literal[
 ]
 
 
+_NO_SOURCE = frozenset({"", "-", "?", "??", "???", "n/a", "none", "tbd", "todo", "unknown", "xxx"})
+
+
 class Strict(BaseModel):
     """A mapping that is immutable, refuses unknown keys and converts no types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def problem(message: str) -> PydanticCustomError:
-    """Return the error a validator raises; pydantic adds the key path."""
-    return PydanticCustomError("target_file", "{message}", {"message": message})
+def problem(message: str, key: str = "") -> PydanticCustomError:
+    """Return the error a validator raises; pydantic adds the key path, ``key`` what is below it."""
+    return PydanticCustomError("target_file", "{message}", {"message": message, "key": key})
 
 
 class Quantity(Strict):
@@ -50,7 +53,7 @@ class Quantity(Strict):
 
     Attributes
     ----------
-    value : int, float, tuple of int, or None
+    value : int, float, tuple, or None
         None only where the status is ``not-found``.
     unit : str
         Fixed by the subclass.
@@ -60,7 +63,7 @@ class Quantity(Strict):
         Who says so, and where; for a missing value, why it is missing.
     """
 
-    value: int | float | tuple[int, ...] | None
+    value: int | float | tuple[int, ...] | tuple[tuple[int, float], ...] | None
     unit: str
     status: Status
     source: str
@@ -84,18 +87,21 @@ class Quantity(Strict):
     @field_validator("source")
     @classmethod
     def _number_has_a_source(cls, source: str, info: ValidationInfo) -> str:
+        if source.strip().lower() not in _NO_SOURCE:
+            return source
+        shown = f"{source.strip()!r}" if source.strip() else "empty"
         # A value that was itself refused is absent from info.data: it is a number all the same.
-        if info.data.get("value", 0) is not None and not source.strip():
-            raise problem(
-                "is empty; name the paper, page or file the number comes from, "
-                "or set value null with status not-found"
-            )
-        return source
+        if info.data.get("value", 0) is None:
+            raise problem(f"is {shown}; say where the number was looked for")
+        raise problem(
+            f"is {shown}; name the paper, page or file the number comes from, "
+            "or set value null with status not-found"
+        )
 
 
-def _ascending(widths: tuple[int, ...]) -> tuple[int, ...]:
+def _ascending(widths: tuple[int, ...], noun: str = "width") -> tuple[int, ...]:
     if any(low >= high for low, high in zip(widths, widths[1:], strict=False)):
-        raise problem(f"is {list(widths)}; list each width once, smallest first")
+        raise problem(f"is {list(widths)}; list each {noun} once, smallest first")
     return widths
 
 
@@ -104,7 +110,7 @@ Widths = Annotated[
     tuple[PositiveInt, ...], Field(min_length=1, strict=False), AfterValidator(_ascending)
 ]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Countable = Literal["cores", "tiles", "neurons", "axons", "synapses"]
+Countable = Literal["cores", "tiles", "neurons", "axons", "synapses", "words", "groups"]
 
 
 class Count(Quantity):
@@ -168,3 +174,68 @@ class Power(Quantity):
 
     value: NonNegativeFloat | None
     unit: Literal["mW"]
+
+
+class Time(Quantity):
+    """Duration of one event in nanoseconds, or None where nobody has published it."""
+
+    value: NonNegativeFloat | None
+    unit: Literal["ns"]
+
+
+class Voltage(Quantity):
+    """A supply voltage in volts, or None where the source does not state it."""
+
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    unit: Literal["V"]
+
+
+class Energy(Quantity):
+    """Energy of something larger than one event in microjoules, or None."""
+
+    value: NonNegativeFloat | None
+    unit: Literal["uJ"]
+
+
+def _points(points: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+    _ascending(tuple(count for count, _ in points), "count")
+    return points
+
+
+Points = Annotated[
+    tuple[Annotated[tuple[PositiveInt, NonNegativeFloat], Field(strict=False)], ...],
+    Field(min_length=1, strict=False),
+    AfterValidator(_points),
+]
+
+
+class TimeTable(Quantity):
+    """A duration in nanoseconds that depends on a count, given at some counts.
+
+    Attributes
+    ----------
+    value : tuple of (count, nanoseconds), counts ascending, or None
+    per : {"tiles", "chips"}
+        What is counted.
+    interpolation : {"linear", "step"}
+        Between two points: on the line through them, or the lower one's time. Below the first point
+        the first time holds, above the last the last.
+    """
+
+    value: Points | None
+    unit: Literal["ns"]
+    per: Literal["tiles", "chips"]
+    interpolation: Literal["linear", "step"]
+
+    def at(self, count: float) -> float | None:
+        """Return the time for a count, nanoseconds; None where no time is known."""
+        if self.value is None:
+            return None
+        points = self.value
+        if count <= points[0][0]:
+            return points[0][1]
+        for (low, start), (high, end) in zip(points, points[1:], strict=False):
+            if count < high:
+                step = 0.0 if self.interpolation == "step" else (count - low) / (high - low)
+                return start + step * (end - start)
+        return points[-1][1]

@@ -65,11 +65,17 @@ def key_problems(
         Every key a target file may hold, to guess what a misspelled one meant.
     """
     return tuple(
-        f"{'.'.join(map(str, detail['loc']))}: {_problem_and_remedy(detail, known_keys)}"
+        f"{'.'.join(key_path(detail))}: {_problem_and_remedy(detail, known_keys)}"
         for detail in details
         # A list whose items were all refused counts as short too; the items are reported anyway.
         if not (detail["type"] == "too_short" and detail["input"])
     )
+
+
+def key_path(detail: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys that lead to what an error detail of pydantic is about."""
+    below = detail.get("ctx", {}).get("key") if detail["type"] == "target_file" else None
+    return (*map(str, detail["loc"]), *([below] if below else []))
 
 
 def _problem_and_remedy(detail: Mapping[str, Any], known_keys: Collection[str]) -> str:

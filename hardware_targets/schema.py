@@ -1,19 +1,19 @@
-"""What a target file holds, and the reading of one.
+"""What a target file holds: the sections of a `Target`, and what would contradict what.
 
-In: a YAML file that describes a chip. Out: a `Target`, frozen, every number with unit, status and
-source, read as ``target.capacities.neurons_per_core.value``. A file with mistakes gives one
-`TargetFileError` that lists all of them. Deliberately not here: rules about networks (rules.py)
-and anything that uses the numbers (the pipeline, of which this package imports nothing).
+Every number has unit, value, status and source, and is read as
+``target.capacities.neurons_per_core.value``. A contradiction between two numbers is reported at
+one of them, with both values. Deliberately not here: prices (prices.py), the reading of a file
+(loading.py), rules about networks (rules.py), and anything that uses the numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from hardware_targets.prices import PriceSet, System, Text
 from hardware_targets.quantity import (
     Bits,
     BitWidths,
@@ -22,42 +22,16 @@ from hardware_targets.quantity import (
     OptionalBitWidths,
     OptionalCount,
     OptionalSteps,
-    Power,
-    Price,
-    Quantity,
-    Status,
     Strict,
     problem,
 )
-from hardware_targets.reading import key_problems, read_yaml
 
-_FOLDER = Path(__file__).parent
-_SUFFIXES = (".yaml", ".yml")
-
-Text = Annotated[str, Field(min_length=1)]
-SynapseFormat = Literal["dense", "sparse"]
+SynapseFormat = Literal["dense", "run-length", "sparse"]
+SignMode = Literal["mixed", "excitatory", "inhibitory"]
 NeuronFamily = Literal["cuba", "sigma-delta", "resonate-and-fire"]
+STATE_EXP = 6  # a threshold or weight of 1 is 2^6 in units of the state, on every target
 
-
-class TargetFileError(ValueError):
-    """A target that does not exist, or a target file with mistakes.
-
-    Attributes
-    ----------
-    path : str
-        The file, or the name that was asked for.
-    problems : tuple of str
-        Every problem found, each as ``key path: problem; remedy``.
-    """
-
-    def __init__(self, path: str, problems: tuple[str, ...]) -> None:
-        super().__init__(path, problems)  # both as args, so that the error survives pickling
-        self.path = path
-        self.problems = problems
-
-    def __str__(self) -> str:
-        """Return the file, then one problem a line."""
-        return "\n  ".join((f"hardware target {self.path}:", *self.problems))
+# pydantic fills info.data with the fields above that were sound: what is absent was reported
 
 
 class Capacities(Strict):
@@ -69,9 +43,14 @@ class Capacities(Strict):
     tile_rows: Count
     neurons_per_core: Count
     synapse_memory_bits_per_core: Bits
+    total_memory_bits_per_core: OptionalBits
     memory_word_bits: OptionalBits
+    words_per_axon: OptionalCount
     input_axons_per_core: OptionalCount
     output_axons_per_core: OptionalCount
+    off_chip_axons_per_core: OptionalCount
+    neuron_groups_per_core: OptionalCount
+    fan_in_per_neuron: OptionalCount
 
     @field_validator("tile_rows")
     @classmethod
@@ -87,37 +66,75 @@ class Capacities(Strict):
                 )
         return rows
 
+    @field_validator("total_memory_bits_per_core")
+    @classmethod
+    def _synapses_fit_the_memory(cls, total: OptionalBits, info: ValidationInfo) -> OptionalBits:
+        synapses = info.data.get("synapse_memory_bits_per_core")
+        if synapses and total.value is not None and total.value < synapses.value:
+            raise problem(
+                f"is {total.value}, below the {synapses.value} of synapse_memory_bits_per_core; "
+                "the total holds the synapses too: correct one"
+            )
+        return total
+
     @field_validator("memory_word_bits")
     @classmethod
     def _memory_is_whole_words(cls, word: OptionalBits, info: ValidationInfo) -> OptionalBits:
         memory = info.data.get("synapse_memory_bits_per_core")
         if word.value == 0 or (memory and word.value and memory.value % word.value):
+            limit = f" of {memory.value}" if memory else ""
             raise problem(
-                f"is {word.value}, which does not divide synapse_memory_bits_per_core; correct one"
+                f"is {word.value}, which does not divide synapse_memory_bits_per_core{limit}; "
+                "correct one"
             )
         return word
+
+    @field_validator("words_per_axon")
+    @classmethod
+    def _list_fits_the_memory(cls, words: OptionalCount, info: ValidationInfo) -> OptionalCount:
+        memory, word = (
+            info.data.get(key) for key in ("synapse_memory_bits_per_core", "memory_word_bits"))
+        if words.value and memory and word and word.value and (
+                words.value * word.value > memory.value):
+            raise problem(
+                f"is {words.value} of {word.value} bits = {words.value * word.value}, above the "
+                f"{memory.value} of synapse_memory_bits_per_core; correct one"
+            )
+        return words
 
 
 class Synapses(Strict):
     """How weights are stored. A format can be counted only if its widths are known."""
 
     weight_bits: BitWidths
+    sign_modes: Annotated[tuple[SignMode, ...], Field(min_length=1, strict=False)]
+    sign_modes_source: Text
     entry_prefix_bits: OptionalBits
     max_synapses_per_entry: OptionalCount
     index_bits: OptionalBitWidths
+    skip_bits: OptionalBitWidths
+    delay_bits: OptionalBitWidths
     formats: Annotated[tuple[SynapseFormat, ...], Field(min_length=1, strict=False)]
     shares_conv_kernels: bool
     formats_source: Text
 
     @field_validator("formats")
     @classmethod
-    def _sparse_has_index_widths(
+    def _formats_can_be_counted(
         cls, formats: tuple[SynapseFormat, ...], info: ValidationInfo
     ) -> tuple[SynapseFormat, ...]:
-        index_bits = info.data.get("index_bits")
-        if "sparse" in formats and index_bits is not None and index_bits.value is None:
-            raise problem("has 'sparse', but index_bits is null; give the widths or drop 'sparse'")
+        for name, key in (("sparse", "index_bits"), ("run-length", "skip_bits")):
+            widths = info.data.get(key)
+            if name in formats and widths is not None and widths.value is None:
+                raise problem(f"has '{name}', but {key} is null; give the widths or drop '{name}'")
         return formats
+
+    @field_validator("formats", "sign_modes")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise problem(f"is {list(names)}; list each once")
+        return names
 
     def stored_weight_bits(self, weight_bits: int) -> int:
         """Return the width a weight of `weight_bits` takes in memory (7 takes 8 on Loihi 1).
@@ -139,44 +156,23 @@ class Neurons(Strict):
     threshold_mant_bits: Bits
     decay_bits: Bits
     state_bits: Bits
+    bias_mant_bits: OptionalBits
+    bias_exp_bits: OptionalBits
     max_axonal_delay_steps: OptionalSteps
     families: Annotated[tuple[NeuronFamily, ...], Field(min_length=1, strict=False)]
     families_source: Text
 
-
-class PriceSet(Strict):
-    """Energy of each counted event, from one coherent origin; null is unpriced, never zero.
-
-    `synop_*` is per executed synaptic operation by storage format. A neuron mapped to a core costs
-    `neuron_update_active` in a step with input or nonzero state, `neuron_update_idle` otherwise.
-    `spike` is per fired spike, `message` per spike and destination core, `within_tile_spike` per
-    message that stays in its tile, `hop_*` per message and tile crossed, `barrier_step` per chip
-    and step. `static_core_mw` is power, of other origin than the events: report it apart.
-    """
-
-    description: Text
-    status: Status
-    synop_dense: Price
-    synop_sparse: Price
-    synop_conv: Price
-    neuron_update_active: Price
-    neuron_update_idle: Price
-    spike: Price
-    message: Price
-    within_tile_spike: Price
-    hop_east_west: Price
-    hop_north_south: Price
-    barrier_step: Price
-    static_core_mw: Power
-
-    def unpriced(self) -> dict[str, str]:
-        """Return the source's reason for each event that has no price, by name."""
-        quantities = ((name, getattr(self, name)) for name in type(self).model_fields)
-        return {
-            name: quantity.source
-            for name, quantity in quantities
-            if isinstance(quantity, Quantity) and quantity.value is None
-        }
+    @field_validator("state_bits")
+    @classmethod
+    def _state_reaches_the_threshold(cls, state: Bits, info: ValidationInfo) -> Bits:
+        threshold = info.data.get("threshold_mant_bits")
+        if threshold and threshold.value + STATE_EXP >= state.value:
+            raise problem(
+                f"is {state.value}, sign included, which no threshold of threshold_mant_bits "
+                f"{threshold.value} x 2^{STATE_EXP} fits; give at least "
+                f"{threshold.value + STATE_EXP + 1}, or correct threshold_mant_bits", "value"
+            )
+        return state
 
 
 class Target(Strict):
@@ -184,51 +180,52 @@ class Target(Strict):
 
     name: Text
     description: Text
+    base: Text | None = None
     capacities: Capacities
     synapses: Synapses
     neurons: Neurons
+    system: System
     price_sets: Annotated[Mapping[str, PriceSet], Field(min_length=1)]
 
+    @field_validator("synapses")
+    @classmethod
+    def _index_reaches_every_neuron(cls, synapses: Synapses, info: ValidationInfo) -> Synapses:
+        capacities, index = info.data.get("capacities"), synapses.index_bits.value
+        if capacities and index and "sparse" in synapses.formats:
+            neurons = capacities.neurons_per_core.value
+            if 2 ** index[-1] < neurons:
+                raise problem(
+                    f"is at most {index[-1]}, which tells 2^{index[-1]} = {2 ** index[-1]} neurons "
+                    f"apart, but capacities.neurons_per_core is {neurons}; add a wider one, drop "
+                    "'sparse', or correct one", "index_bits"
+                )
+        return synapses
 
-_SECTIONS = (Target, Capacities, Synapses, Neurons, PriceSet, Quantity)
-_KNOWN_KEYS = frozenset(key for section in _SECTIONS for key in section.model_fields)
+    @field_validator("neurons")
+    @classmethod
+    def _delay_field_holds_every_delay(cls, neurons: Neurons, info: ValidationInfo) -> Neurons:
+        synapses, longest = info.data.get("synapses"), neurons.max_axonal_delay_steps.value
+        widths = synapses.delay_bits.value if synapses else None
+        if widths and longest is not None and longest > 2 ** widths[-1]:
+            raise problem(
+                f"is {longest}, but the widest of synapses.delay_bits, {widths[-1]}, holds at most "
+                f"{2 ** widths[-1]}; correct one", "max_axonal_delay_steps"
+            )
+        return neurons
 
-
-def load_target(name_or_path: str | Path) -> Target:
-    """Return the target of a shipped name (``"loihi2"``) or of a YAML file.
-
-    Raises
-    ------
-    TargetFileError
-        No such name or file, or the file has mistakes; the message lists all of them.
-    """
-    path = _locate(name_or_path)
-    try:
-        content = read_yaml(path)
-    except ValueError as error:
-        raise TargetFileError(str(path), (str(error),)) from None
-    if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
-        remedy = "write the sections listed in hardware_targets/README.md"
-        raise TargetFileError(str(path), (f"top level: holds {found}, not a mapping; {remedy}",))
-    try:
-        return Target.model_validate(content)
-    except ValidationError as error:
-        problems = key_problems(error.errors(), _KNOWN_KEYS)
-        raise TargetFileError(str(path), problems) from None
-
-
-def list_targets() -> list[str]:
-    """Return the names of the shipped targets, sorted."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
-
-
-def _locate(name_or_path: str | Path) -> Path:
-    path = Path(name_or_path)
-    if path.suffix in _SUFFIXES or path.name != str(name_or_path):
-        return path
-    if path.name in list_targets():
-        return _FOLDER / f"{path.name}.yaml"
-    shipped = ", ".join(list_targets())
-    remedy = f"use one of {shipped}, or the path of a .yaml file"
-    raise TargetFileError(repr(str(name_or_path)), (f"no target of this name; {remedy}",))
+    @field_validator("price_sets")
+    @classmethod
+    def _barriers_stay_on_the_chip(
+        cls, price_sets: Mapping[str, PriceSet], info: ValidationInfo
+    ) -> Mapping[str, PriceSet]:
+        capacities = info.data.get("capacities")
+        if capacities:
+            tiles = capacities.tile_columns.value * capacities.tile_rows.value
+            for name, prices in price_sets.items():
+                points = prices.times.barrier.value
+                if points and points[-1][0] > tiles:
+                    raise problem(
+                        f"has a point at {points[-1][0]} tiles, but the chip has {tiles}; correct "
+                        "one", f"{name}.times.barrier"
+                    )
+        return price_sets

@@ -14,7 +14,7 @@ import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,19 @@ def save_artifact(path: Path, value: Any, meta: dict[str, Any]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with partial.open("wb") as file:
-            np.savez(file, tree=np.array(json.dumps(tree)), **arrays)
+            _write_archive(file, {"tree": np.array(json.dumps(tree)), **arrays})
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _write_archive(file: BinaryIO, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write what ``np.savez`` writes; of a full disk, that leaves an archive which cannot close."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(  # type: ignore[no-untyped-call]
+                    member, array, allow_pickle=False)
 
 
 def load_meta(path: Path) -> dict[str, Any] | None:

@@ -68,7 +68,7 @@ class LayerBank:
             With the name of the group.
         """
         if (name, level) not in self._levels:
-            path = self._path(name, level)
+            path = self.path(name, level)
             if path is not None and load_meta(path) is not None:
                 self._levels[name, level] = load_artifact(path)
             else:
@@ -106,9 +106,14 @@ class LayerBank:
                 layer, self._network.synapse(name), pruned, level, self._quantizer[1],
                 self._method)
 
-    def _path(self, name: str, level: Level) -> Path | None:
+    def path(self, name: str, level: Level) -> Path | None:
+        """Return where a level is kept; None if in memory only."""
         if self._folder is None:
             return None
+        return self._folder / f"{content_hash(self.key(name), repr(level))[:24]}.npz"
+
+    def key(self, name: str) -> str:
+        """Return a hash of all that the levels of a group depend on."""
         if name not in self._keys:
             synapse, importance = self._network.synapse(name), self.importance(name)
             self._keys[name] = content_hash(
@@ -120,7 +125,13 @@ class LayerBank:
                 # these two depend on layers around the group
                 b"" if importance is None else importance.tobytes(),
                 channel_size(self._network, synapse))
-        return self._folder / f"{content_hash(self._keys[name], repr(level))[:24]}.npz"
+        return self._keys[name]
+
+    def forget(self) -> None:
+        """Drop what is in memory; what is in the folder is loaded when it is asked for again."""
+        self._levels.clear()
+        self._pruned.clear()
+        self._quantizer = None
 
 
 @cache

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.console_targets import app as targets
+from pipeline.sweep.command import sweep
+
 if TYPE_CHECKING:
     from hardware_targets import Target
     from pipeline.line import Line
@@ -230,6 +233,8 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 for _name, _help in _COMMANDS:
     if _name != "compare":
         app.command(_name, help=_help)(_stage_command(_name))
+app.command()(sweep)
+app.add_typer(targets, name="targets")
 
 
 def main() -> None:

@@ -1,192 +1,121 @@
-"""Counted events per core, and what they cost under each published price set.
+"""What counted events cost under each price set of a target.
 
 In: a trace, the placement of its network, and a target. Out: an :class:`EnergyReport`. Counts are
-exact; energy is a proxy. Every event that has no published price makes a total *incomplete* and is
-named; it is never priced at zero. Counting rules:
+exact (:mod:`pipeline.counts`); energy is a proxy: counts times prices, in picojoules, dynamic only.
+An event without a published price is never priced at zero: the total is then *incomplete* and the
+event is named. Since the sources do not define an active update, each set is a band of two
+readings. Static power is a row of its own, power times time, in no total. The 45 nm convention of
+the literature is a row of its own too: it is of no chip.
 
-* a message other than 0 of sigma-delta neurons is a spike; neurons that take the input by
-  themselves have no synapses;
-* effective synops: spikes x nonzero synapses they reach; executed synops: spikes x positions the
-  core's format stores, zeros of a dense format included;
-* a neuron update happens for every neuron at every step; it is *active* if the neuron had input or
-  nonzero state, else idle (the sources do not define the word; facts: hardware.md 2.1);
-* a message is one spike to one destination core; it pays within-tile delivery once and its hops
-  along x, then y. Input spikes come from outside the mesh: counted, not priced.
+A message pays ``message`` for both ends, and ``within_tile_spike`` where it stays in its tile, its
+hops otherwise; a message to another chip has no price for its way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import PriceSet, Target
+from pipeline.activity import active_over_time
+from pipeline.convention import conventions
+from pipeline.counts import READINGS, Counts, Reading, count, n_updates
 from pipeline.emulate import Trace
-from pipeline.errors import DataError
-from pipeline.network import INPUT, Network
-from pipeline.place import Placement
+from pipeline.energy_report import Bill, EnergyReport, PricedSet, Static
+from pipeline.fan_out import FORMATS, OFF_CHIP_REASON, executed_in
+from pipeline.latency import latency
+from pipeline.network import Network
+from pipeline.neurobench import neurobench_metrics
+from pipeline.placement import Placement
+from pipeline.timing import Timing, time_steps
 
-EVENTS = (
-    "effective_synops", "executed_synops", "neuron_updates_active", "neuron_updates_idle",
-    "spikes", "messages_out", "messages_in", "hops_east_west", "hops_north_south",
-)
 
+def account(
+    network: Network, placement: Placement, trace: Trace, target: Target, *,
+    with_times: bool = True,
+) -> EnergyReport:
+    """Return the events of a trace per sample and core, their cost, and how long they take.
 
-@dataclass(frozen=True)
-class PricedSet:
-    """One price set applied.
-
-    Attributes
+    Parameters
     ----------
-    by_event_pj : picojoules per sample of each priced event
-    by_core_pj : (n_cores,) float64, picojoules per sample; events of the mesh go to the sender
-    unpriced : event that occurred without a price, with the reason
-    """
-
-    name: str
-    description: str
-    by_event_pj: dict[str, float]
-    by_core_pj: NDArray[np.float64]
-    unpriced: dict[str, str]
-
-    @property
-    def total_pj(self) -> float:
-        """Sum of the priced events, picojoules per sample."""
-        return sum(self.by_event_pj.values())
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every event that occurred has a price."""
-        return not self.unpriced
-
-
-@dataclass(frozen=True)
-class EnergyReport:
-    """Events counted over some samples, and their cost.
-
-    Attributes
-    ----------
-    counts : per event of ``EVENTS``, (n_samples, n_cores) int64
-    input_messages : (n_samples,) int64, messages from outside to the first cores
-    """
-
-    counts: dict[str, NDArray[np.int64]]
-    input_messages: NDArray[np.int64]
-    n_steps: int
-    price_sets: tuple[PricedSet, ...]
-
-    @property
-    def n_samples(self) -> int:
-        """Samples counted."""
-        return len(self.input_messages)
-
-
-def account(network: Network, placement: Placement, trace: Trace, target: Target) -> EnergyReport:
-    """Return the events of a trace per sample and core, and their cost.
+    trace : of :func:`pipeline.emulate.emulate`, biases acting from the first input
+    with_times : whether steps are timed, for which the trace's input is emulated again
 
     Raises
     ------
     DataError
-        If the trace does not belong to the network.
+        If trace, placement and network do not belong together.
     """
-    for layer in network.layers:
-        if layer.name not in trace.spikes or trace.spikes[layer.name].shape[1:-1] != layer.shape:
-            raise DataError(
-                f"the trace has no spikes of shape {layer.shape} for layer '{layer.name}'; it "
-                "belongs to another network"
-            )
-    rates = {
-        name: np.count_nonzero(spikes.reshape(len(spikes), -1, spikes.shape[-1]), axis=-1)
-        for name, spikes in trace.spikes.items()
-    }
-    n_steps = trace.spikes[INPUT].shape[-1]
-    counts = {
-        event: np.zeros((len(trace.spikes[INPUT]), len(placement.cores)), dtype=np.int64)
-        for event in EVENTS
-    }
-    _count_neurons(placement, rates, trace, n_steps, counts)
-    input_messages = _count_synapses_and_messages(network, placement, rates, counts)
+    counts = count(network, placement, trace)
+    timings: dict[str, Timing] = {}
+    if with_times:
+        active = active_over_time(network, placement, trace)
+        timings = time_steps(network, placement, trace, counts, target, active)
     sets = tuple(
-        _priced(name, prices, placement, counts, n_steps)
+        _priced(name, prices, placement, counts, timings.get(name), target)
         for name, prices in target.price_sets.items()
     )
-    return EnergyReport(counts, input_messages, n_steps, sets)
-
-
-def _count_neurons(
-    placement: Placement, rates: dict[str, NDArray[np.int64]], trace: Trace, n_steps: int,
-    counts: dict[str, NDArray[np.int64]],
-) -> None:
-    for core in placement.cores:
-        neurons = slice(core.begin, core.end)
-        active = trace.n_active[core.layer][:, neurons].sum(axis=1, dtype=np.int64)
-        counts["spikes"][:, core.index] = rates[core.layer][:, neurons].sum(axis=1)
-        counts["neuron_updates_active"][:, core.index] = active
-        counts["neuron_updates_idle"][:, core.index] = core.n_neurons * n_steps - active
-
-
-def _count_synapses_and_messages(
-    network: Network, placement: Placement, rates: dict[str, NDArray[np.int64]],
-    counts: dict[str, NDArray[np.int64]],
-) -> NDArray[np.int64]:
-    """Fill in synops, messages and hops; return the messages from outside per sample."""
-    from_outside = np.zeros(len(rates[INPUT]), dtype=np.int64)
-    sources = {group.name: group.source for layer in network.layers for group in layer.groups}
-    for core in placement.cores:
-        for group in core.synapses:
-            source = sources[group.synapse]
-            counts["effective_synops"][:, core.index] += rates[source] @ group.effective_fan_out
-            counts["executed_synops"][:, core.index] += rates[source] @ group.executed_fan_out
-            reached = (group.executed_fan_out > 0).astype(np.int64)
-            counts["messages_in"][:, core.index] += rates[source] @ reached
-            if source == INPUT:
-                from_outside += rates[source] @ reached
-            for sender in placement.cores_of(source):
-                neurons = slice(sender.begin, sender.end)
-                messages = rates[source][:, neurons] @ reached[neurons]
-                counts["messages_out"][:, sender.index] += messages
-                counts["hops_east_west"][:, sender.index] += (
-                    messages * abs(sender.tile_x - core.tile_x))
-                counts["hops_north_south"][:, sender.index] += (
-                    messages * abs(sender.tile_y - core.tile_y))
-    return from_outside
+    return EnergyReport(counts, sets, latency(network, trace), conventions(counts),
+                        neurobench_metrics(network, counts, trace))
 
 
 def _priced(
-    name: str, prices: PriceSet, placement: Placement, counts: dict[str, NDArray[np.int64]],
-    n_steps: int,
+    name: str, prices: PriceSet, placement: Placement, counts: Counts, timing: Timing | None,
+    target: Target,
 ) -> PricedSet:
-    """Return one price set applied to the mean counts per sample."""
-    mean = {event: array.mean(axis=0) for event, array in counts.items()}
-    amounts: dict[str, NDArray[np.float64]] = {
-        "neuron_update_active": mean["neuron_updates_active"],
-        "neuron_update_idle": mean["neuron_updates_idle"],
-        "spike": mean["spikes"],
-        "message": mean["messages_out"],
-        "within_tile_spike": mean["messages_out"],
-        "hop_east_west": mean["hops_east_west"],
-        "hop_north_south": mean["hops_north_south"],
-        "barrier_step": np.full(len(placement.cores), n_steps / len(placement.cores)),
+    reasons, unpriced = prices.unpriced(), {}
+    bills: dict[Reading, Bill] = {}
+    for reading in READINGS:
+        by_event, total = {}, np.zeros(counts["spikes"].shape)
+        for event, amount in _amounts(counts, placement, reading).items():
+            if not amount.any():
+                continue
+            price = getattr(prices, event).value
+            if price is None:
+                unpriced[event] = reasons[event]
+            else:
+                by_event[event] = amount.mean(axis=0) * price
+                total += amount * price
+        bills[reading] = Bill(by_event, total)
+    if counts["messages_off_chip"].any():
+        unpriced["message_off_chip"] = OFF_CHIP_REASON
+    return PricedSet(name, prices.description, bills, unpriced, timing,
+                     _static(prices, placement, timing, target))
+
+
+def _amounts(
+    counts: Counts, placement: Placement, reading: Reading
+) -> dict[str, NDArray[Any]]:
+    """Return how often each priced event occurred, (n_samples, n_cores)."""
+    active, idle = n_updates(counts, reading)
+    n_cores = len(placement.cores)
+    return {
+        **{f"synop_{kind.replace('-', '_')}": counts[executed_in(kind)] for kind in FORMATS},
+        "neuron_update_active": active,
+        "neuron_update_idle": idle,
+        "spike": counts["spikes"],
+        "message": counts["messages_out"],
+        "within_tile_spike": counts["messages_within_tile"],
+        "hop_east_west": counts["hops_east_west"],
+        "hop_north_south": counts["hops_north_south"],
+        "barrier_step": np.full(
+            counts["spikes"].shape, counts.n_steps * placement.n_chips / n_cores),
     }
-    for kind in ("dense", "sparse", "conv"):
-        # a core holds one layer; with several groups the format of the largest stands for all
-        is_kind = [
-            bool(core.synapses)
-            and max(core.synapses, key=lambda s: s.memory_bits).format == kind
-            for core in placement.cores
-        ]
-        amounts[f"synop_{kind}"] = mean["executed_synops"] * np.array(is_kind)
-    reasons = prices.unpriced()
-    by_event, unpriced = {}, {}
-    by_core = np.zeros(len(placement.cores))
-    for event, amount in amounts.items():
-        price = getattr(prices, event).value
-        if not amount.any():
-            continue
-        if price is None:
-            unpriced[event] = reasons[event]
-        else:
-            by_event[event] = float(amount.sum()) * price
-            by_core += amount * price
-    return PricedSet(name, prices.description, by_event, by_core, unpriced)
+
+
+def _static(
+    prices: PriceSet, placement: Placement, timing: Timing | None, target: Target
+) -> Static:
+    core, chip = prices.static_core_mw, target.system.static_chip_mw
+    if timing is None or not timing.readings:
+        return Static(core.value, chip.value, "how long a step takes is not known", {}, {})
+    reasons = [quantity.source for quantity in (core, chip) if quantity.value is None]
+    # 1 mW for 1 ns is 1 pJ
+    sample_ns = {reading: times.sample_us * 1e3 for reading, times in timing.readings.items()}
+    used = {} if core.value is None else {
+        reading: ns * core.value * len(placement.cores) for reading, ns in sample_ns.items()}
+    whole = {} if chip.value is None else {
+        reading: ns * chip.value * placement.n_chips for reading, ns in sample_ns.items()}
+    return Static(core.value, chip.value, "; ".join(dict.fromkeys(reasons)), used, whole)

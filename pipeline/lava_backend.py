@@ -12,7 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from pipeline.artifact import save_artifact
 from pipeline.emulate import BiasFrom, Trace, check_input
 from pipeline.errors import ExportError
+from pipeline.fan_out import owners_of
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.graded import encodes, file_dtype
 from pipeline.lava_session import run_within_limit
 from pipeline.lower import without_joins
 from pipeline.network import INPUT, Layer, Network
 from pipeline.neuron import CubaNeuron, ResonatorNeuron
+from pipeline.placement import Placement
 
 _GRADED_BITS = 24
 
@@ -41,12 +43,15 @@ class LavaRun:
     weight_bits : per layer the bits NetX inferred; None for a convolution, where it infers none
     elapsed_s : wall-clock time of the whole subprocess, imports included
     n_attempts : 2 if Lava hung the first time
+    counts : of a job with a placement, effective_synops, neuron_updates_active and spikes as Lava's
+        process models counted them, (n_samples, n_cores) int64
     """
 
     trace: Trace
     weight_bits: dict[str, int | None]
     elapsed_s: float
     n_attempts: int = 1
+    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def run_lava(
@@ -101,13 +106,19 @@ def run_lava_many(jobs: Sequence[LavaJob], time_limit_s: float) -> list[LavaRun]
 
 @dataclass(frozen=True)
 class LavaJob:
-    """One network to be run by Lava; the fields are the parameters of :func:`run_lava`."""
+    """One network to be run by Lava; the fields are the parameters of :func:`run_lava`.
+
+    Attributes
+    ----------
+    placement : of cores to count events for, inside Lava; None counts nothing
+    """
 
     network: Network
     spikes: NDArray[np.uint8]
     net_file: Path | None = None
     with_states: bool = False
     bias_from: BiasFrom = "power_on"
+    placement: Placement | None = None
 
     @property
     def _quantities(self) -> tuple[str, ...]:
@@ -116,7 +127,13 @@ class LavaJob:
     def write(self, folder: Path) -> None:
         """Write what the worker needs."""
         save_artifact(folder / "network.npz", without_joins(self.network), {})
+        if self.placement is not None:
+            for index, (name, core_of) in enumerate(
+                    owners_of(self.network, self.placement).items()):
+                np.save(folder / f"cores{index}.npy", core_of - core_of.min())
+                assert name == self.network.layers[index].name
         (folder / "job.json").write_text(json.dumps({
+            "is_counted": self.placement is not None, "n_samples": len(self.spikes),
             "net_file": str(self.net_file.resolve()) if self.net_file else None,
             "n_steps": self.spikes.shape[-1] + 1, "quantities": self._quantities,
             "is_bias_early": self.bias_from == "power_on",
@@ -139,7 +156,20 @@ class LavaJob:
         bits = _check_loaded(self.network, loaded) if self.net_file else {}
         trace = Trace({INPUT: self.spikes, **recorded["spikes"]}, {}, recorded.get("u", {}),
                       recorded.get("v", {}))
-        return LavaRun(trace, bits, elapsed_s, n_attempts)
+        return LavaRun(trace, bits, elapsed_s, n_attempts, self._counts(folder))
+
+    def _counts(self, folder: Path) -> dict[str, NDArray[np.int64]]:
+        """Return what was counted, the processes of a layer added up."""
+        if self.placement is None:
+            return {}
+        counts = {event: np.zeros((len(self.spikes), len(self.placement.cores)), dtype=np.int64)
+                  for event in ("effective_synops", "neuron_updates_active", "spikes")}
+        for index, layer in enumerate(self.network.layers):
+            own = [core.index for core in self.placement.cores_of(layer.name)]
+            for event, total in counts.items():
+                for file in folder.glob(f"layer{index}.*.{event}"):
+                    total[:, own] += np.fromfile(file, np.int64).reshape(len(total), -1)
+        return counts
 
 
 def _stream(network: Network, spikes: NDArray[np.uint8], is_stock: bool) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from lava.proc.conv import utils
 from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.conv.process import Conv
 from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
@@ -23,6 +24,8 @@ from lava.proc.rf_iz.process import RF_IZ
 from lava.proc.sdn.models import PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed
 from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
 
+from pipeline.lava_counting import CoreCounter, count_neurons, listen, unplug
+
 
 class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
     """Lava's LIF, at rest at the first step of each sample.
@@ -35,6 +38,7 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self._files = _opened(proc_params)
+        self._counter = CoreCounter(proc_params)
 
     def run_spk(self) -> None:
         """Take one step, and write it down."""
@@ -47,7 +51,13 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
                 self.bias_mant = np.zeros_like(bias)
         for name, values in self.proc_params["per_neuron"].items():
             setattr(self, name, values)
-        super().run_spk()
+        if self._counter.is_on:
+            had_state = (self.u != 0) | (self.v != 0) | (self.bias_mant != 0)
+            ears = listen(self, ("a_in",))
+            super().run_spk()
+            count_neurons(self, ears, had_state, self.s_out_buff)
+        else:
+            super().run_spk()
         self.bias_mant = bias
         written = {"spikes": self.s_out_buff, "u": self.u, "v": self.v}
         for quantity, file in self._files.items():
@@ -83,11 +93,14 @@ class _Sample:
     """
 
     _cleared: tuple[str, ...] = ()
+    _state: tuple[str, ...] = ()  # what makes an update active, see pipeline.counts
+    _ports: tuple[str, ...] = ("a_in",)
     _recorded: dict[str, str] = {}
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)  # type: ignore[call-arg]
         self._files = _opened(proc_params)
+        self._counter = CoreCounter(proc_params)
 
     def run_spk(self) -> None:
         """Take one step, and write it down."""
@@ -104,7 +117,15 @@ class _Sample:
         object.__setattr__(self, "s_out", tap)  # Lava would register the tap as one more port
         if within < model.proc_params.get("bias_from", 0):
             setattr(self, "bias", np.zeros_like(bias))  # noqa: B010 - a variable of the model
-        super().run_spk()  # type: ignore[misc]
+        if self._counter.is_on:
+            had_state = getattr(self, "bias", np.zeros(1)) != 0
+            for name in self._state:
+                had_state = had_state | (getattr(self, name) != 0)
+            ears = listen(self, self._ports)
+            super().run_spk()  # type: ignore[misc]
+            count_neurons(self, ears, had_state, tap.sent)
+        else:
+            super().run_spk()  # type: ignore[misc]
         object.__setattr__(self, "s_out", port)
         if bias is not None:
             setattr(self, "bias", bias)  # noqa: B010
@@ -119,6 +140,7 @@ class SampleDelta(_Sample, PyDeltaModelFixed):  # type: ignore[misc]
     """Lava's delta encoder, at rest at the first step of each sample."""
 
     _cleared = ("act", "residue", "error")
+    _state = ("residue",)
     _recorded = {"v": "act"}
 
 
@@ -126,41 +148,69 @@ class SampleSigmaDelta(_Sample, PySigmaDeltaModelFixed):  # type: ignore[misc]
     """Lava's sigma-delta neurons, at rest at the first step of each sample."""
 
     _cleared = ("sigma", "act", "residue", "error")
+    _state = ("sigma", "residue")
     _recorded = {"u": "sigma", "v": "act"}
 
 
 class SampleSigma(_Sample, PySigmaModelFixed):  # type: ignore[misc]
     """Lava's sigma decoder, at rest at the first step of each sample."""
 
-    _cleared = ("sigma",)
+    _cleared = _state = ("sigma",)
     _recorded = {"u": "sigma"}
 
 
 class SampleRf(_Sample, PyRFModelFixed):  # type: ignore[misc]
     """Lava's resonate-and-fire neurons, at rest at the first step of each sample."""
 
-    _cleared = ("real", "imag")
+    _cleared = _state = ("real", "imag")
+    _ports = ("a_real_in", "a_imag_in")
     _recorded = {"u": "real", "v": "imag"}
 
 
 class SampleRfIz(_Sample, PyRF_IZModelFixed):  # type: ignore[misc]
     """Lava's Izhikevich resonators, at rest at the first step of each sample."""
 
-    _cleared = ("real", "imag")
+    _cleared = _state = ("real", "imag")
+    _ports = ("a_real_in", "a_imag_in")
     _recorded = {"u": "real", "v": "imag"}
 
 
-class SampleDense(PyDenseModelBitAcc):  # type: ignore[misc]
-    """Lava's dense synapses, empty at the first step of each sample."""
+class _Synapses:
+    """What the models below add to Lava's: empty at each sample's first step, and counts."""
+
+    _buffer, _weights = "a_buff", "weights"
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)  # type: ignore[call-arg]
+        self._counter = CoreCounter(proc_params)
+        self._is_nonzero: Any = None
 
     def run_spk(self) -> None:
         """Take one step."""
-        if (self.time_step - 1) % self.proc_params["n_steps"] == 0:
-            self.a_buff[:] = 0
-        super().run_spk()
+        model: Any = self
+        if (model.time_step - 1) % model.proc_params["n_steps"] == 0:
+            getattr(self, self._buffer)[:] = 0
+        if not self._counter.is_on:
+            super().run_spk()  # type: ignore[misc]
+            return
+        ears = listen(self, ("s_in",))
+        super().run_spk()  # type: ignore[misc]
+        unplug(self, ears)
+        if self._is_nonzero is None:
+            self._is_nonzero = np.asarray(getattr(self, self._weights) != 0, dtype=np.int64)
+        n_synops = self._synops((ears["s_in"].heard != 0).astype(np.int64))
+        self._counter.add("effective_synops", model.time_step, n_synops)
+
+    def _synops(self, is_heard: Any) -> Any:
+        """Return nonzero weights that what was heard reaches, by target."""
+        return self._is_nonzero @ is_heard
 
 
-class SampleDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
+class SampleDense(_Synapses, PyDenseModelBitAcc):  # type: ignore[misc]
+    """Lava's dense synapses, empty at the first step of each sample."""
+
+
+class SampleDelayDense(_Synapses, PyDelayDenseModelBitAcc):  # type: ignore[misc]
     """Lava's dense synapses with delays, empty at the first step of each sample."""
 
     _matrix: Any = None
@@ -171,21 +221,22 @@ class SampleDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
             self._matrix = super().get_delay_wgts_mat(weights, delays, max_delay)
         return self._matrix
 
-    def run_spk(self) -> None:
-        """Take one step."""
-        if (self.time_step - 1) % self.proc_params["n_steps"] == 0:
-            self.a_buff[:] = 0
-        super().run_spk()
+    def _synops(self, is_heard: Any) -> Any:
+        """Return the same, of what arrives before the sample's end."""
+        model: Any = self
+        n_left = self._counter.remaining("effective_synops", model.time_step)
+        return (self._is_nonzero * (model.delays <= n_left)) @ is_heard
 
 
-class SampleConv(PyConvModelFixed):  # type: ignore[misc]
+class SampleConv(_Synapses, PyConvModelFixed):  # type: ignore[misc]
     """Lava's convolution, empty at the first step of each sample."""
 
-    def run_spk(self) -> None:
-        """Take one step."""
-        if (self.time_step - 1) % self.proc_params["n_steps"] == 0:
-            self.a_buf[:] = 0
-        super().run_spk()
+    _buffer, _weights = "a_buf", "weight"
+
+    def _synops(self, is_heard: Any) -> Any:
+        model: Any = self
+        return utils.conv(is_heard, self._is_nonzero, model.kernel_size, model.stride,
+                          model.padding, model.dilation, model.groups[0])
 
 
 MODELS = {

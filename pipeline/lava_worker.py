@@ -19,9 +19,11 @@ import numpy as np
 from lava.magma.core.run_conditions import RunSteps
 from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc import io
+from lava.proc.conv.process import Conv
 
 from pipeline.artifact import load_artifact
-from pipeline.graded import depths, file_dtype
+from pipeline.graded import depths, encodes, file_dtype
+from pipeline.lava_counting import counted_files
 from pipeline.lava_models import MODELS
 from pipeline.lava_wiring import wire
 from pipeline.network import Layer, Network
@@ -52,6 +54,8 @@ def main(folder: Path) -> None:
         neuron.proc_params["per_neuron"] = _per_neuron(layer)
         neuron.proc_params["is_bias_early"] = job["is_bias_early"]
         neuron.proc_params["bias_from"] = 0 if job["is_bias_early"] else reached[layer.name]
+        if job["is_counted"]:
+            _count(folder, job, index, layer, neuron, synapses)
         for process in (neuron, *synapses):
             process.proc_params["n_steps"] = job["n_steps"]
             process._log_config.level = logging.ERROR
@@ -59,6 +63,28 @@ def main(folder: Path) -> None:
     root.run(condition=RunSteps(num_steps=n_total), run_cfg=config)
     root.stop()
     (folder / "result.json").write_text(json.dumps({"layers": loaded}))
+
+
+def _count(
+    folder: Path, job: dict[str, Any], index: int, layer: Layer, neuron: Any,
+    synapses: tuple[Any, ...],
+) -> None:
+    """Let the processes of a layer count for the cores of ``cores<index>.npy``.
+
+    A sample's last step, of padding, is the neurons' last: they take the input one step later.
+    """
+    core_of, n_steps = np.load(folder / f"cores{index}.npy"), job["n_steps"]
+    n_samples = job["n_samples"]
+    by_position = core_of.reshape(layer.shape).T
+    active = (0, n_steps - 1) if encodes(layer) else (int(not job["is_bias_early"]), n_steps)
+    neuron.proc_params["counted"] = counted_files(
+        folder, f"layer{index}.neurons",
+        {"neuron_updates_active": active, "spikes": (0, n_steps - 1)}, by_position, n_samples)
+    for number, synapse in enumerate(synapses):
+        is_spatial = isinstance(synapse, Conv)
+        synapse.proc_params["counted"] = counted_files(
+            folder, f"layer{index}.synapses{number}", {"effective_synops": (0, n_steps - 1)},
+            by_position if is_spatial else core_of, n_samples)
 
 
 _SYNAPSES = ("synapse", "synapse_rec", "real_synapse", "imag_synapse")

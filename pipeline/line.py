@@ -30,9 +30,9 @@ from pipeline.model_folder import ModelFolder
 from pipeline.recipe import Recipe
 from pipeline.stages import STAGES, Stage
 
-# what cannot change an artifact; the report stage hashes its own package
+# what cannot change an artifact; the report stage and sweeps hash their own packages
 _NO_EFFECT = ("cli.py", "console.py", "console_network.py", "inspection.py", "diverge.py",
-              "report")
+              "report", "sweep")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Line:
     def value(self, stage: str) -> Any:
         """Return the artifact of a stage that is up to date."""
         if stage not in self._values:
-            self._values[stage] = load_artifact(self._path(stage))
+            self._values[stage] = load_artifact(self.path(stage))
         return self._values[stage]
 
     def progress(self, message: str) -> None:
@@ -102,15 +102,23 @@ class Line:
         """Return the content key of a stage that is up to date."""
         return self._keys[stage]
 
-    def _bring_up_to_date(self, stage: Stage) -> None:
+    def find_key(self, last: str) -> str:
+        """Return the content key that a stage has or would have; nothing is run."""
+        wanted = _needed(last)
+        for stage in (stage for stage in STAGES if stage.name in wanted):
+            self._keys[stage.name] = self._key_of(stage)
+        return self._keys[last]
+
+    def _key_of(self, stage: Stage) -> str:
         upstream = [self._keys[name] for name in stage.needs]
-        settings = stage.settings(self)
-        own = [self._model_hash()] if not stage.needs else []
-        data = [self._data_hash()]
-        self._keys[stage.name] = content_hash(
-            stage.name, code_version(), settings, upstream, own, data
+        own = [self.model_hash()] if not stage.needs else []
+        return content_hash(
+            stage.name, code_version(), stage.settings(self), upstream, own, [self._data_hash()]
         )
-        meta = load_meta(self._path(stage.name))
+
+    def _bring_up_to_date(self, stage: Stage) -> None:
+        self._keys[stage.name] = self._key_of(stage)
+        meta = load_meta(self.path(stage.name))
         if meta is not None and self._products(stage) == meta["products"]:
             result = Finished(stage.name, meta["summary"], True, meta["elapsed_s"])
         else:
@@ -129,10 +137,11 @@ class Line:
             "stage": stage.name, "summary": summary, "elapsed_s": elapsed,
             "products": self._products(stage),
         }
-        save_artifact(self._path(stage.name), value, meta)
+        save_artifact(self.path(stage.name), value, meta)
         return Finished(stage.name, summary, False, elapsed)
 
-    def _path(self, stage: str) -> Path:
+    def path(self, stage: str) -> Path:
+        """Return where the artifact of a stage with a known key is, or will be."""
         return self.store / f"{stage}-{self._keys[stage][:16]}.npz"
 
     def _products(self, stage: Stage) -> dict[str, str]:
@@ -140,7 +149,8 @@ class Line:
         paths = {name: self.out / name for name in stage.products}
         return {n: content_hash(p.read_bytes()) for n, p in paths.items() if p.is_file()}
 
-    def _model_hash(self) -> str:
+    def model_hash(self) -> str:
+        """Return a hash of the model: its description, code and weights."""
         folders = {self.model.folder, self.model.network_file.parent}
         sources = sorted(path for folder in folders for path in folder.glob("*.py"))
         sources = sources if self.model.is_module else []

@@ -1,88 +1,37 @@
 """Neurons to cores: which limits bind, which synapse format each core uses, what does not fit.
 
-In: an integer network and a target. Out: a :class:`Placement`, layers on contiguous cores in
-network order, each layer cut into the fewest equal slices that respect neurons, synapse memory,
-input axons and output axons of a core. A limit the target does not know does not bind.
+In: an integer network and a target. Out: a :class:`~pipeline.placement.Placement`. Each layer takes
+the fewest cores that keep to every limit of a core (:mod:`pipeline.partition`), no two layers share
+one, and the cores go where spikes have short ways (:mod:`pipeline.mesh`). A limit the target does
+not know does not bind. Where output axons that leave a chip are limited, layers that break the
+limit are cut finer until it holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware_targets import LayerFacts, NeuronFamily, Target, check_layers
-from pipeline.connectivity import unrolled
+from hardware_targets import Target, check_layers
+from pipeline.core_demand import Excess
 from pipeline.errors import DesignRuleError
-from pipeline.network import Layer, Network
-from pipeline.neuron import CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
-from pipeline.synapse_format import CoreSynapses, best_format
+from pipeline.layer_facts import facts_of
+from pipeline.lower import without_joins
+from pipeline.mesh import arrange, traffic_of
+from pipeline.network import Network
+from pipeline.partition import CutLayer, Misfit, Partition, Rates
+from pipeline.placement import Core, Format, Placement
+from pipeline.remedy import what_would_fit
 
-# a slice is found by trying counts upwards in steps of 1/16 of the last, then exactly
-_COARSENESS = 16
-_FAMILIES: dict[type, NeuronFamily] = {
-    CubaNeuron: "cuba", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire"}
-
-
-@dataclass(frozen=True)
-class Core:
-    """One core and the neurons on it.
-
-    Attributes
-    ----------
-    layer : name; ``begin``..``end`` are its neurons on this core, in C, Y, X order
-    synapses : memory and axons of each synapse group on this core
-    n_output_axons : (source neuron, destination core) pairs that leave this core
-    tile_x, tile_y : position of the core's tile on the mesh
-    """
-
-    index: int
-    layer: str
-    begin: int
-    end: int
-    synapses: tuple[CoreSynapses, ...]
-    n_output_axons: int
-    tile_x: int = 0
-    tile_y: int = 0
-
-    @property
-    def n_neurons(self) -> int:
-        """Neurons on this core."""
-        return self.end - self.begin
-
-    @property
-    def synapse_bits(self) -> int:
-        """Synapse memory used, bits."""
-        return sum(s.memory_bits for s in self.synapses)
-
-    @property
-    def n_input_axons(self) -> int:
-        """Input axons used."""
-        return sum(s.n_input_axons for s in self.synapses)
+_MOST_ROUNDS = 24  # of cutting finer for the sake of other chips
 
 
-@dataclass(frozen=True)
-class Placement:
-    """A network on the cores of one chip.
-
-    Attributes
-    ----------
-    binding : per layer, the limit that decided its number of cores
-    """
-
-    target: str
-    cores: tuple[Core, ...]
-    binding: dict[str, str]
-
-    def cores_of(self, layer: str) -> tuple[Core, ...]:
-        """Return the cores of a layer, in order."""
-        return tuple(core for core in self.cores if core.layer == layer)
-
-
-def check_rules(network: Network, target: Target) -> None:
+def check_rules(network: Network, target: Target, max_chips: int = 1) -> None:
     """Raise DesignRuleError with every rule of the target that the network breaks."""
-    violations = check_layers([_facts(layer) for layer in network.layers], target)
+    violations = check_layers([facts_of(layer) for layer in network.layers], target, max_chips)
     if violations:
         lines = "\n".join(f"  {violation}" for violation in violations)
         raise DesignRuleError(
@@ -91,127 +40,168 @@ def check_rules(network: Network, target: Target) -> None:
         )
 
 
-def place(network: Network, target: Target) -> Placement:
-    """Return the placement with the fewest cores per layer.
+def place(
+    network: Network, target: Target, *, formats: tuple[Format, ...] | None = None,
+    rates: Rates | None = None, max_chips: int = 1, seed: int = 0,
+) -> Placement:
+    """Return the placement with the fewest cores per layer, and short ways between them.
+
+    Parameters
+    ----------
+    formats : that synapses may take, of those the target has; None for all
+    rates : per source (n_neurons,), spikes of each neuron in any unit, the input's too; None takes
+        every neuron to spike alike
+    max_chips : that may be used; as few are as hold the cores
+    seed : of the swaps on the mesh
 
     Raises
     ------
     DesignRuleError
-        If the network does not fit one chip: which limit, and by how much.
+        If the network does not fit the chips: which limit, by how much, and what would fit.
     """
-    slices: dict[str, list[Core]] = {}
-    binding: dict[str, str] = {}
-    # from the last layer back, so that the destination cores of a layer are known
-    for layer in reversed(network.layers):
-        reach = _cores_reached(network, layer, slices)
-        slices[layer.name], binding[layer.name] = _cut(network, layer, target, reach)
-    cores = [core for layer in network.layers for core in slices[layer.name]]
-    limit = target.capacities.cores_per_chip.value
-    if len(cores) > limit:
-        lines = "\n".join(
-            f"  {layer.name} · {len(slices[layer.name])} cores · decided by {binding[layer.name]}"
-            for layer in network.layers
-        )
-        raise DesignRuleError(
-            f"network '{network.name}' needs {len(cores)} cores, {len(cores) - limit} more than "
-            f"the {limit} of one '{target.name}' chip; raise the sparsity, lower the bits or use a "
-            f"smaller network:\n{lines}"
-        )
-    return Placement(target.name, tuple(_on_mesh(i, c, target) for i, c in enumerate(cores)), {
-        layer.name: binding[layer.name] for layer in network.layers
-    })
-
-
-def _facts(layer: Layer) -> LayerFacts:
-    neuron, groups = layer.neuron, layer.stored_groups
-    weights = [group.weight for group in groups] or [np.zeros((1, 1), dtype=np.int32)]
-    # all inputs at once: the largest sum of one sign over the rows, in state units (2^6)
-    worst = max(
-        max(int(np.where(w > 0, w, 0).reshape(len(w), -1).sum(axis=1).max()),
-            int(-np.where(w < 0, w, 0).reshape(len(w), -1).sum(axis=1).min()))
-        for w in weights
-    )
-    return LayerFacts(
-        layer=layer.name, family=_FAMILIES[type(neuron)], kind=layer.synapses[0].kind,
-        n_neurons=layer.n_neurons, has_synapses=bool(groups),
-        weight_bits=max((group.weight_bits or 0 for group in groups), default=0),
-        weight_min=min(int(w.min()) for w in weights),
-        weight_max=max(int(w.max()) for w in weights),
-        weight_exp=0,
-        # one that never fires gets the highest threshold there is, whatever that is
-        vth_mant=neuron.nominal_vth, current_decay=getattr(neuron, "current_decay", 0),
-        voltage_decay=getattr(neuron, "voltage_decay", 0),
-        # messages of sigma-delta neurons have any size: their states are not judged here
-        worst_case_current=0 if isinstance(neuron, SigmaDeltaNeuron) else worst << 6,
-        axonal_delay=max(layer.axonal_delay or (0,)),
+    partition = Partition(without_joins(network), target, formats, rates)
+    per_chip = target.capacities.cores_per_chip.value
+    least: dict[str, tuple[int, Excess]] = {}
+    for _ in range(_MOST_ROUNDS):
+        layers = partition.cut(least)
+        if isinstance(layers, Misfit):
+            raise DesignRuleError(_neuron_too_big(partition, layers))
+        n_cores = sum(len(layer.pieces) for layer in layers.values())
+        if n_cores > per_chip * max_chips:
+            raise DesignRuleError(_too_many_cores(partition, layers, n_cores, max_chips))
+        n_chips = max(1, ceil(n_cores / per_chip))
+        links = _links(partition, layers)
+        slots = _slots(partition, layers, links, n_chips, seed)
+        cores = _cores(layers, links, slots)
+        too_far = _finer(cores, layers, target)
+        if not too_far:
+            cuts = {name: layer.cut for name, layer in layers.items()}
+            return Placement(target.name, n_chips, cores, cuts)
+        least |= too_far
+    worst = max((excess for _, excess in too_far.values()), key=lambda excess: excess.ratio)
+    raise DesignRuleError(
+        f"network '{network.name}': {worst.limit}: {worst.value} of a core against a limit of "
+        f"{worst.bound}, even with {n_cores} cores on {n_chips} chips of '{target.name}'; raise "
+        "the sparsity until it fits fewer chips"
     )
 
 
-def _cores_reached(
-    network: Network, layer: Layer, slices: dict[str, list[Core]]
+@dataclass(frozen=True)
+class _Links:
+    """Axons from core to core, one row a (sending core, receiving core, synapse group)."""
+
+    senders: NDArray[np.int64]
+    receivers: NDArray[np.int64]
+    n_axons: NDArray[np.int64]
+    spikes: NDArray[np.float64]
+
+
+def _links(partition: Partition, layers: dict[str, CutLayer]) -> _Links:
+    """Return what is sent where; input from outside the chips is not."""
+    owner: dict[str, NDArray[np.int64]] = {}
+    n_cores = 0
+    for layer in partition.network.layers:
+        owner[layer.name] = np.empty(layer.n_neurons, dtype=np.int64)
+        grid = owner[layer.name].reshape(layer.shape)
+        for piece in layers[layer.name].pieces:
+            grid[tuple(slice(*span) for span in piece.region)] = n_cores
+            n_cores += 1
+    rows: list[NDArray[np.float64]] = []
+    receiver = 0
+    for layer in partition.network.layers:
+        sources = [group.source for group in layer.stored_groups]
+        rates = {source: partition.rates_of(source) for source in sources if source in owner}
+        for piece in layers[layer.name].pieces:
+            for source, stored in zip(sources, piece.stored, strict=True):
+                if source in owner:
+                    senders = owner[source][stored.sources]
+                    n_axons = np.bincount(senders, minlength=n_cores)
+                    spikes = np.bincount(senders, rates[source][stored.sources], n_cores)
+                    (own,) = np.nonzero(n_axons)
+                    rows.append(np.column_stack(
+                        [own, np.full(len(own), receiver), n_axons[own], spikes[own]]))
+            receiver += 1
+    table = np.concatenate(rows) if rows else np.zeros((0, 4))
+    whole = table[:, :3].astype(np.int64)
+    return _Links(whole[:, 0], whole[:, 1], whole[:, 2], table[:, 3])
+
+
+def _slots(
+    partition: Partition, layers: dict[str, CutLayer], links: _Links, n_chips: int, seed: int
 ) -> NDArray[np.int64]:
-    """Return how many destination cores each neuron of ``layer`` sends its spikes to."""
-    reached = np.zeros(layer.n_neurons, dtype=np.int64)
-    for target_layer in network.layers:
-        for index, synapse in enumerate(target_layer.synapses):
-            if synapse.source == layer.name:
-                for core in slices[target_layer.name]:
-                    reached += core.synapses[index].executed_fan_out > 0
-    return reached
+    """Return (n_cores, 3) chip, x and y of each core."""
+    # over several chips the same part of all layers may be nearer than all parts of one
+    centers = [
+        (sum(piece.region[-2:][0]) / layer.shape[-2:][0], rank)
+        for rank, layer in enumerate(partition.network.layers)
+        for piece in layers[layer.name].pieces
+    ]
+    n_cores = len(centers)
+    by_part = np.array(sorted(range(n_cores), key=centers.__getitem__), dtype=np.int64)
+    traffic = traffic_of(n_cores, links.senders, links.receivers, links.spikes)
+    orders = (by_part,) if n_chips > 1 else ()
+    return arrange(n_cores, traffic, partition.target, n_chips, seed, orders)
 
 
-def _cut(
-    network: Network, layer: Layer, target: Target, reach: NDArray[np.int64]
-) -> tuple[list[Core], str]:
-    """Return the slices of a layer and the limit that decided their number."""
-    groups = layer.stored_groups
-    matrices = [unrolled(network, group).tocsc() for group in groups]
-    # a layer that feeds itself reaches all its own cores
-    feeds_itself = np.zeros(layer.n_neurons, dtype=np.bool_)
-    if layer.recurrent is not None:
-        feeds_itself = (layer.recurrent.weight != 0).any(axis=0)
-    decided, n_slices = "one core holds it", 1
-    while True:
-        bounds = np.linspace(0, layer.n_neurons, n_slices + 1).astype(int)
-        cores, exceeded = [], ""
-        for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+def _cores(
+    layers: dict[str, CutLayer], links: _Links, slots: NDArray[np.int64]
+) -> tuple[Core, ...]:
+    n_axons = np.bincount(links.senders, links.n_axons, len(slots)).astype(int)
+    leaves_chip = slots[links.senders, 0] != slots[links.receivers, 0]
+    n_far = np.bincount(
+        links.senders, links.n_axons * leaves_chip, len(slots)).astype(int)
+    cores: list[Core] = []
+    for name, layer in layers.items():
+        for piece in layer.pieces:
+            index = len(cores)
+            chip, x, y = (int(n) for n in slots[index])
             synapses = tuple(
-                best_format(synapse, matrix[:, begin:end], layer, (begin, end), target)
-                for synapse, matrix in zip(groups, matrices, strict=True)
-            )
-            n_axons = int((reach + n_slices * feeds_itself)[begin:end].sum())
-            core = Core(0, layer.name, int(begin), int(end), synapses, n_axons)
-            exceeded = _exceeded(core, target)
-            if exceeded:
-                break
-            cores.append(core)
-        if not exceeded:
-            return cores, decided
-        if n_slices >= layer.n_neurons:
-            raise DesignRuleError(
-                f"layer '{layer.name}': a single neuron does not fit a core of '{target.name}': "
-                f"{exceeded}; prune its inputs or split the layer"
-            )
-        decided = exceeded.split(":")[0]
-        n_slices = min(layer.n_neurons, n_slices + max(1, n_slices // _COARSENESS))
+                stored.named(synapse)
+                for stored, synapse in zip(piece.stored, layer.synapses, strict=True))
+            cores.append(Core(index, chip, x, y, name, piece.region, layer.shape, synapses,
+                              int(n_axons[index]), int(n_far[index])))
+    return tuple(cores)
 
 
-def _exceeded(core: Core, target: Target) -> str:
-    """Return the first limit of a core that is exceeded, with value and limit, or ''."""
-    capacities = target.capacities
-    for what, value, limit in (
-        ("neurons", core.n_neurons, capacities.neurons_per_core.value),
-        ("synapse memory", core.synapse_bits, capacities.synapse_memory_bits_per_core.value),
-        ("input axons", core.n_input_axons, capacities.input_axons_per_core.value),
-        ("output axons", core.n_output_axons, capacities.output_axons_per_core.value),
-    ):
-        if limit is not None and value > limit:
-            return f"{what}: {value} against a limit of {limit}"
-    return ""
+def _finer(
+    cores: tuple[Core, ...], layers: dict[str, CutLayer], target: Target
+) -> dict[str, tuple[int, Excess]]:
+    """Return the layers with cores that break the limit of off-chip axons: pieces to try, why."""
+    bound = target.capacities.off_chip_axons_per_core.value
+    finer: dict[str, tuple[int, Excess]] = {}
+    for name, layer in layers.items():
+        most = max(core.n_off_chip_axons for core in cores if core.layer == name)
+        if bound is not None and most > bound:
+            n = len(layer.pieces)
+            finer[name] = (max(n + 1, ceil(n * min(most / bound, 2))),
+                           Excess("off-chip axons", most, bound))
+    return finer
 
 
-def _on_mesh(index: int, core: Core, target: Target) -> Core:
-    """Return the core with its number and the position of its tile, row by row."""
-    tile = index // target.capacities.cores_per_tile.value
-    columns = target.capacities.tile_columns.value
-    return replace(core, index=index, tile_x=tile % columns, tile_y=tile // columns)
+def _neuron_too_big(partition: Partition, misfit: Misfit) -> str:
+    excess = misfit.excess
+    return (
+        f"layer '{misfit.layer}': a single neuron does not fit a core of "
+        f"'{partition.target.name}': {excess.limit}: {excess.value} against a limit of "
+        f"{excess.bound}; {what_would_fit(partition, misfit.layer)}"
+    )
+
+
+def _too_many_cores(
+    partition: Partition, layers: dict[str, CutLayer], n_cores: int, max_chips: int
+) -> str:
+    network, target = partition.network, partition.target
+    limit = target.capacities.cores_per_chip.value * max_chips
+    chips = f"one '{target.name}' chip" if max_chips == 1 else f"{max_chips} '{target.name}' chips"
+    lines = "\n".join(
+        f"  {name} · {layer.cut.n_cores} cores" + (
+            f" · decided by {layer.cut.limit}: {layer.cut.value} against a limit of "
+            f"{layer.cut.bound} on one core fewer" if layer.cut.limit else "")
+        for name, layer in layers.items()
+    )
+    n_chips = ceil(n_cores / target.capacities.cores_per_chip.value)
+    return (
+        f"network '{network.name}' needs {n_cores} cores, {n_cores - limit} more than the {limit} "
+        f"of {chips}; {what_would_fit(partition, None, limit)}; {n_chips} chips have as many "
+        f"cores:\n{lines}"
+    )

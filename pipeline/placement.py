@@ -16,6 +16,12 @@ Format = Literal["dense", "run-length", "sparse", "conv"]
 Region = tuple[tuple[int, int], ...]
 
 
+def neurons_in(region: Region, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the neurons of a region of a layer, ascending."""
+    axes = np.ix_(*(np.arange(begin, end) for begin, end in region))
+    return np.asarray(np.ravel_multi_index(axes, shape), dtype=np.int64).ravel()
+
+
 @dataclass(frozen=True)
 class CoreSynapses:
     """One synapse group on one core.
@@ -52,7 +58,8 @@ class Core:
     tile_x, tile_y : position of the core's tile on the mesh of its chip
     region : (begin, end) along each axis of the layer's shape: (c, y, x) or (features,)
     shape : of the layer
-    n_output_axons : (source neuron, destination core) pairs that leave this core
+    n_output_axons : (source neuron, destination core) pairs that leave this core; a neuron that
+        reaches a core by two synapse groups takes two
     n_off_chip_axons : those whose destination is on another chip
     """
 
@@ -70,8 +77,7 @@ class Core:
     @property
     def neurons(self) -> NDArray[np.int64]:
         """The neurons on this core, ascending."""
-        numbers = np.arange(int(np.prod(self.shape))).reshape(self.shape)
-        return numbers[tuple(slice(begin, end) for begin, end in self.region)].ravel()
+        return neurons_in(self.region, self.shape)
 
     @property
     def n_neurons(self) -> int:

@@ -24,6 +24,7 @@ In: a YAML file, or nothing. Out: a frozen :class:`Recipe`. An empty recipe is t
       layers:
         blocks.0: {bits: 8}
         "blocks.*": {sparsity: 0.5}
+    place: {formats: null, max_chips: 1, seed: 0}
     evaluate: {n_validation: 500, n_test: 1000}
     verify: {n_samples: 20, lava_time_limit_s: 150}
     energy: {n_samples: 100}
@@ -135,6 +136,22 @@ class CompressRecipe(_Section):
         return self
 
 
+class PlaceRecipe(_Section):
+    """Placement on cores.
+
+    Attributes
+    ----------
+    formats : that synapses may take, of those the target has; None for all
+    max_chips : that may be used; as few are as hold the network
+    seed : of the search for short ways between cores
+    """
+
+    formats: tuple[Literal["dense", "run-length", "sparse", "conv"], ...] | None = Field(
+        default=None, min_length=1)
+    max_chips: Count = 1
+    seed: Seed = 0
+
+
 class EvaluateRecipe(_Section):
     """Samples of the validation and test splits on which accuracy is measured."""
 
@@ -163,6 +180,7 @@ class Recipe(_Section):
 
     calibration: CalibrationRecipe = CalibrationRecipe()
     compress: CompressRecipe = CompressRecipe()
+    place: PlaceRecipe = PlaceRecipe()
     evaluate: EvaluateRecipe = EvaluateRecipe()
     verify: VerifyRecipe = VerifyRecipe()
     energy: EnergyRecipe = EnergyRecipe()

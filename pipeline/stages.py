@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from models.data.splits import SpikeSet
     from pipeline.deployment import Integers
     from pipeline.emulate import Trace
+    from pipeline.model_folder import ModelFolder
+    from pipeline.recipe import Recipe
 
 _N_EXECUTED = 100  # validation samples that executed losses are measured on
+_N_FOR_TRAFFIC = 32  # calibration samples whose spikes tell which ways on the mesh are busy
 _REPORT_SOURCES = Path(__file__).with_name("report")
 
 # torch, lava and numba take seconds to import: each stage imports what it needs when it runs
@@ -61,7 +64,7 @@ def _ingest(context: Context) -> Any:
 def _calibrate(context: Context) -> Any:
     from pipeline.calibrate import calibrate
 
-    data, settings = _calibration_split(context), context.recipe.calibration
+    data, settings = calibration_split(context.model, context.recipe), context.recipe.calibration
     if not data.spikes.any():
         raise CalibrationError(
             f"calibration: {len(data.spikes)} samples without a single spike ({data.origin})"
@@ -78,34 +81,34 @@ def _compress(context: Context) -> Any:
 
     return compress_network(
         context.value("ingest").network, context.value("calibrate"), context.recipe,
-        _calibration_split(context).spikes, context.progress,
+        calibration_split(context.model, context.recipe).spikes, context.progress,
     )
 
 
 def _quantize(context: Context) -> Any:
-    from pipeline.deployment import Integers
-    from pipeline.lower import without_joins
-    from pipeline.match_rates import match_rates
-    from pipeline.quantize import bias_timing, to_integers
-    from pipeline.shrink import removals, shrink
+    from pipeline.assemble import assemble
 
-    network, ledger = to_integers(context.value("ingest").network, context.value("compress"))
-    per = context.recipe.compress.match_rates
-    if per != "none":
-        network, changes = match_rates(
-            network, _calibration_split(context).spikes, context.value("calibrate").rates, per)
-        ledger += changes
-    ledger += bias_timing(network)
-    shrunk = shrink(without_joins(network))
-    return Integers(shrunk.network, network, shrunk.kept, ledger + removals(network, shrunk))
+    return assemble(
+        context.value("ingest").network, context.value("compress"), context.value("calibrate"),
+        calibration_split(context.model, context.recipe).spikes,
+        context.recipe.compress.match_rates)
 
 
 def _place(context: Context) -> Any:
+    import numpy as np
+
+    from pipeline.emulate import emulate
     from pipeline.place import check_rules, place
 
-    network = context.value("quantize").network
-    check_rules(network, context.target)
-    return place(network, context.target)
+    network, settings = context.value("quantize").network, context.recipe.place
+    check_rules(network, context.target, settings.max_chips)
+    spikes = calibration_split(context.model, context.recipe).spikes[:_N_FOR_TRAFFIC]
+    rates = {
+        name: np.count_nonzero(sent.reshape(len(sent), -1, sent.shape[-1]), axis=(0, 2)) * 1.0
+        for name, sent in emulate(network, spikes).spikes.items()
+    }
+    return place(network, context.target, formats=settings.formats, rates=rates,
+                 max_chips=settings.max_chips, seed=settings.seed)
 
 
 def _export(context: Context) -> Any:
@@ -141,7 +144,7 @@ def _emulate(context: Context) -> Any:
     accuracies = {}
     for split, n_samples in (("validation", evaluate.n_validation), ("test", evaluate.n_test)):
         context.progress(split)
-        data = _split(context, split, n_samples)
+        data = model_split(context.model, split, n_samples)
         accuracies[split] = (
             accuracy(dense, data.spikes, data.labels),
             accuracy(network, data.spikes, data.labels),
@@ -149,7 +152,7 @@ def _emulate(context: Context) -> Any:
     context.progress("loss of each layer")
     losses = executed_losses(
         context.value("quantize").full, dense,
-        _split(context, "validation", min(_N_EXECUTED, evaluate.n_validation)).spikes)
+        model_split(context.model, "validation", min(_N_EXECUTED, evaluate.n_validation)).spikes)
     return Evaluation(
         accuracies["validation"], accuracies["test"], evaluate.n_validation, evaluate.n_test,
         data.origin, losses,
@@ -159,7 +162,7 @@ def _emulate(context: Context) -> Any:
 def _lava(context: Context) -> Any:
     from pipeline.lava_backend import run_lava
 
-    data = _split(context, "test", context.recipe.verify.n_samples)
+    data = model_split(context.model, "test", context.recipe.verify.n_samples)
     is_stock = context.value("export").obstacle is None
     return run_lava(
         context.out / "network.net" if is_stock else None, context.value("quantize").network,
@@ -175,7 +178,7 @@ def _compare(context: Context) -> Any:
 
     integers = context.value("quantize")
     network = integers.network
-    data = _split(context, "test", context.recipe.verify.n_samples)
+    data = model_split(context.model, "test", context.recipe.verify.n_samples)
     emulated = emulate(
         network, data.spikes, with_states=network.readout.quantity == "voltage")
     comparisons = [
@@ -207,7 +210,7 @@ def _energy(context: Context) -> Any:
     from pipeline.energy import account
 
     network = context.value("quantize").network
-    data = _split(context, "test", context.recipe.energy.n_samples)
+    data = model_split(context.model, "test", context.recipe.energy.n_samples)
     return account(
         network, context.value("place"), emulate(network, data.spikes), context.target
     )
@@ -219,21 +222,21 @@ def _report(context: Context) -> Any:
     return write_report(context)
 
 
-def _calibration_split(context: Context) -> SpikeSet:
+def calibration_split(model: ModelFolder, recipe: Recipe) -> SpikeSet:
+    """Return the samples that a recipe calibrates a model with."""
     from models.data.splits import draw_samples
 
-    settings = context.recipe.calibration
+    settings = recipe.calibration
     if settings.seed == 0:
-        return _split(context, "calibration", settings.n_samples)
-    return draw_samples(_split(context, "calibration", None), settings.n_samples, settings.seed)
+        return model_split(model, "calibration", settings.n_samples)
+    return draw_samples(model_split(model, "calibration", None), settings.n_samples, settings.seed)
 
 
-def _split(context: Context, split: str, n_samples: int | None) -> SpikeSet:
+def model_split(model: ModelFolder, split: str, n_samples: int | None) -> SpikeSet:
+    """Return the first samples of a split of a model's data; all of it if None."""
     from models.data.splits import load_split
 
-    return load_split(
-        context.model.data, split, context.model.description.n_steps, n_samples
-    )
+    return load_split(model.data, split, model.description.n_steps, n_samples)
 
 
 def _section(name: str) -> Callable[[Context], Any]:
@@ -264,8 +267,10 @@ STAGES: tuple[Stage, ...] = (
         lambda c: c.recipe.compress.match_rates, _quantize, lambda a: a.summary,
     ),
     Stage(
-        "place", ("quantize",), _target, _place,
-        lambda a: f"{len(a.cores)} cores of {a.target}",
+        "place", ("quantize",),
+        lambda c: [_target(c), _section("place")(c), _section("calibration")(c)], _place,
+        lambda a: f"{len(a.cores)} cores of {a.target}"
+        + (f", on {a.n_chips} chips" if a.n_chips > 1 else ""),
     ),
     Stage(
         "export", ("quantize", "place"), lambda _: None, _export,
@@ -297,6 +302,7 @@ STAGES: tuple[Stage, ...] = (
          "compare", "energy"),
         lambda c: [_target(c), source_hash(sorted(_REPORT_SOURCES.glob("*.*")))], _report,
         lambda a: f"{len(a.files)} files",
-        ("report.json", "report.html", "recipe.yaml", "thresholds.yaml"),
+        ("report.json", "report.html", "layers.csv", "cores.csv", "recipe.yaml",
+         "thresholds.yaml"),
     ),
 )

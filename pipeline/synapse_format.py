@@ -1,130 +1,197 @@
 """How a core stores its synapses, and what a spike then makes it execute.
 
-Bits of an entry on Loihi 1, as public compilers count them (NxTF ``data_structures.py``; facts:
-hardware.md 1.2), for n synapses of w bits, index bits i and a prefix p per entry:
+Bits of the list of one source axon on Loihi 1, as NxTF counts them, for entries of n <= 60 synapses
+of w weight and d delay bits, a prefix p, index bits i and skip bits s:
 
-====== ================================= ==========================================
-format bits of one source axon           executed per spike
-====== ================================= ==========================================
-dense  p + i + n w, n = every position   every position, zeros included
-sparse ceil(n / 60) p + n (w + i)        nonzero weights
-conv   kernels once, as dense entries    every position under the kernel
-====== ================================= ==========================================
+========== ======================= ============================================================
+format     bits of an entry        executed per spike
+========== ======================= ============================================================
+dense      p + i + n (w + d)       every position stored: an entry begins at a nonzero weight and
+                                   ends at the last within 60 positions, zeros between are stored
+                                   (NxTF's "dense2"; "dense1" splits at every zero: never less)
+run-length p + i + n (w + d + s)   nonzero weights; 2^s is more than the distance from each to the
+                                   next; a jump no s holds begins a new entry
+sparse     p + n (w + d + i)       nonzero weights
+conv       kernels once, as dense  every position under the kernels, zeros too
+           entries of the channels
+           on the core
+========== ======================= ============================================================
 
-each rounded up to memory words. An axon none of whose weights to the core is nonzero is not stored.
-Where a target does not publish p, i or the word, they count as nothing: a lower bound.
+i and s are the narrowest widths that hold the largest index and jump of their entry. A list takes
+whole words and keeps 6 bits free at its end (NxTF's extra word where the remainder is 0 or >= 59).
+NxTF's groups of neurons that share the length of the longest list are not modeled: axons are
+discrete. Where a target limits no entry, as Loihi 2's, a list is one entry, its dense form stores
+all neurons of the core, and nothing is kept free: ceil((n_post (w + d) + p) / word) words.
+
+An axon none of whose weights to the core is nonzero is not stored. Where a target does not know p,
+i or the word, they count as nothing: a lower bound.
+
+References
+----------
+NxTF ``data_structures.py`` L842-851, L1094-1113; Loihi 2: logs of Intel's compiler; both in
+hardware.md 1.2 and 10.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array
 
 from hardware_targets import Target
-from pipeline.network import Layer, Synapse
+from pipeline import kernels_placement as kernels
+from pipeline.network import Layer, Network, Synapse
+from pipeline.placement import CoreSynapses, Format
 
-Format = Literal["dense", "sparse", "conv"]
+_LIST_END_BITS = 6  # in lists of entries: NxTF data_structures.py L842-851
+_ROWS: dict[Format, int] = {
+    "dense": kernels.DENSE, "run-length": kernels.RUN_LENGTH, "sparse": kernels.SPARSE}
 
 
 @dataclass(frozen=True)
-class CoreSynapses:
-    """One synapse group on one core.
+class Widths:
+    """What the memory of a group is counted with.
 
     Attributes
     ----------
-    effective_fan_out, executed_fan_out : (n_source,) int32: synapses on this core that a spike of
-        each source neuron reaches with a nonzero weight, and those the format makes it execute
+    synapse_bits : of one synapse: weight and delay
+    index, skips : int64, widths to choose from, bits; empty where the target knows none
+    per_entry : synapses an entry holds at most; 0 where nothing limits it
+    word : bits of a memory word; 1 where the target does not know it
     """
 
-    synapse: str
-    format: Format
-    memory_bits: int
-    effective_fan_out: NDArray[np.int32]
-    executed_fan_out: NDArray[np.int32]
+    synapse_bits: int
+    prefix: int
+    index: NDArray[np.int64]
+    skips: NDArray[np.int64]
+    per_entry: int
+    word: int
 
     @property
-    def n_input_axons(self) -> int:
-        """Source neurons whose spikes must reach this core."""
-        return int(np.count_nonzero(self.executed_fan_out))
+    def end_bits(self) -> int:
+        """Bits kept free at the end of a list."""
+        return _LIST_END_BITS if self.per_entry else 0
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """What the kernels take."""
+        return (self.synapse_bits, self.prefix, self.end_bits, self.index, self.skips,
+                self.per_entry, self.word)
 
 
-def best_format(
-    synapse: Synapse, matrix: csc_array, layer: Layer, neurons: tuple[int, int], target: Target
-) -> CoreSynapses:
-    """Return the group in the format of the target that takes least memory on this core.
+@dataclass(frozen=True)
+class Stored:
+    """One group on one core in one format.
 
-    Parameters
+    Attributes
     ----------
-    matrix : (n_source, n_neurons on the core) stored synapses, explicit zeros included
-    neurons : first and one past the last neuron of ``layer`` on the core
+    peak_words : memory words of the longest list
+    sources, effective, executed : as in :class:`~pipeline.placement.CoreSynapses`
     """
-    rows = matrix.indices
-    n_source = matrix.shape[0]
-    effective = np.bincount(rows[matrix.data != 0], minlength=n_source).astype(np.int32)
-    # a position is executed only on an axon that is stored at all
-    stored = np.where(effective > 0, np.bincount(rows, minlength=n_source), 0).astype(np.int32)
-    bits = target.synapses.stored_weight_bits(synapse.weight_bits or 8)
-    if synapse.geometry is not None and target.synapses.shares_conv_kernels:
-        memory = _kernel_bits(synapse, layer, neurons, bits, target)
-        return CoreSynapses(synapse.name, "conv", memory, effective, stored)
-    candidates = [
-        CoreSynapses(synapse.name, "dense", _dense_bits(stored, bits, neurons, target),
-                     effective, stored)
-    ]
-    if "sparse" in target.synapses.formats:
-        candidates.append(CoreSynapses(
-            synapse.name, "sparse", _sparse_bits(effective, bits, neurons, target),
-            effective, effective))
-    return min(candidates, key=lambda candidate: candidate.memory_bits)
+
+    format: Format
+    memory_bits: int
+    peak_words: int
+    sources: NDArray[np.int32]
+    effective: NDArray[np.int32]
+    executed: NDArray[np.int32]
+
+    def named(self, synapse: str) -> CoreSynapses:
+        """Return it as the placement holds it."""
+        return CoreSynapses(synapse, self.format, self.memory_bits, self.sources, self.effective,
+                            self.executed)
 
 
-def _dense_bits(
-    stored: NDArray[np.int32], bits: int, neurons: tuple[int, int], target: Target
-) -> int:
-    n = stored[stored > 0].astype(np.int64)
-    return _in_words(_prefix(target) + _index_bits(neurons, target) + n * bits, target)
+def delay_bits(network: Network, layer: Layer, synapse: Synapse, target: Target) -> int:
+    """Return the bits each synapse of a group keeps for the axonal delays of its source's spikes.
+
+    d bits hold delays up to 2^d (hardware.md 1.1: 3 bits for 8 steps). Recurrent spikes arrive
+    after one step whatever the delay. 0 where the target knows no delay field.
+    """
+    widths = target.synapses.delay_bits.value
+    source = {part.name: part for part in network.layers}.get(synapse.source)
+    if not widths or source is None or source.name == layer.name:
+        return 0
+    longest = max(source.axonal_delay or (0,))
+    if longest == 0:
+        return 0
+    return next((width for width in widths if 1 << width >= longest), widths[-1])
 
 
-def _sparse_bits(
-    effective: NDArray[np.int32], bits: int, neurons: tuple[int, int], target: Target
-) -> int:
-    n = effective[effective > 0].astype(np.int64)
-    per_entry = target.synapses.max_synapses_per_entry.value
-    n_entries = 1 if per_entry is None else -(-n // per_entry)
-    return _in_words(
-        n_entries * _prefix(target) + n * (bits + _index_bits(neurons, target)), target
+def widths_of(synapse: Synapse, delay: int, target: Target) -> Widths:
+    """Return the widths of one group on a target; ``delay`` in bits."""
+    synapses = target.synapses
+    return Widths(
+        synapses.stored_weight_bits(synapse.weight_bits or 8) + delay,
+        synapses.entry_prefix_bits.value or 0,
+        np.array(synapses.index_bits.value or (), dtype=np.int64),
+        np.array(synapses.skip_bits.value or (), dtype=np.int64),
+        synapses.max_synapses_per_entry.value or 0,
+        target.capacities.memory_word_bits.value or 1,
     )
 
 
-def _kernel_bits(
-    synapse: Synapse, layer: Layer, neurons: tuple[int, int], bits: int, target: Target
-) -> int:
-    """Return the bits of the kernels of the channels on the core, each stored once."""
-    per_channel = int(np.prod(layer.shape[1:]))
-    n_channels = (neurons[1] - 1) // per_channel - neurons[0] // per_channel + 1
-    n_positions = synapse.weight[0].size
-    entry = _prefix(target) + _index_bits(neurons, target) + n_channels * bits
-    return _in_words(np.full(n_positions, entry, dtype=np.int64), target)
+def formats_of(
+    synapse: Synapse, target: Target, allowed: tuple[Format, ...] | None
+) -> tuple[Format, ...]:
+    """Return the formats a group may take: those of the target, and of these the allowed ones."""
+    own: tuple[Format, ...] = tuple(
+        f for f in _ROWS if f in target.synapses.formats
+        and (f != "run-length" or target.synapses.skip_bits.value is not None))
+    if synapse.geometry is not None and target.synapses.shares_conv_kernels:
+        own = ("conv", *own)
+    return own if allowed is None else tuple(f for f in own if f in allowed)
 
 
-def _in_words(entry_bits: NDArray[np.int64], target: Target) -> int:
-    word = target.capacities.memory_word_bits.value or 1
-    return int(np.sum(-(-entry_bits // word)) * word)
+def shortest(
+    measured: NDArray[np.int64], sources: NDArray[np.int32], widths: Widths,
+    formats: tuple[Format, ...], max_words: int | None,
+) -> Stored:
+    """Return the lists in the format that takes least memory of those whose lists are allowed.
+
+    Parameters
+    ----------
+    measured : (n, 5) int64, of :mod:`pipeline.kernels_placement`
+    sources : (n,) int32, the source neurons they belong to
+    max_words : of a list; None where nothing limits it. Where no format keeps to it, the one with
+        the shortest longest list is returned: the caller refuses it
+    """
+    stored = measured[:, kernels.EFFECTIVE] > 0
+    measured, sources = measured[stored], sources[stored]
+    lists = {f: measured[:, _ROWS[f]] for f in formats if f != "conv"}
+    peaks = {f: int(words.max(initial=0)) for f, words in lists.items()}
+    kept = [f for f in lists if max_words is None or peaks[f] <= max_words]
+    best = min(lists, key=peaks.__getitem__)
+    if kept:
+        best = min(kept, key=lambda f: int(lists[f].sum()))
+    effective = measured[:, kernels.EFFECTIVE].astype(np.int32)
+    executed = effective
+    if best == "dense":
+        executed = measured[:, kernels.DENSE_EXECUTED].astype(np.int32)
+    return Stored(best, int(lists[best].sum()) * widths.word, peaks[best], sources, effective,
+                  executed)
 
 
-def _prefix(target: Target) -> int:
-    return target.synapses.entry_prefix_bits.value or 0
+def measure_dense(mask: NDArray[np.bool_], widths: Widths) -> NDArray[np.int64]:
+    """Return what `shortest` reads, of (n_source, n_posts) nonzero weights."""
+    measured: NDArray[np.int64] = kernels.measure_mask(mask, *widths.arguments)
+    return measured
 
 
-def _index_bits(neurons: tuple[int, int], target: Target) -> int:
-    """Return the index width for the neurons of one core: the narrowest allowed that holds them."""
-    allowed = target.synapses.index_bits.value
-    if not allowed:
-        return 0
-    needed = max(1, math.ceil(math.log2(max(neurons[1] - neurons[0], 2))))
-    return min((width for width in allowed if width >= needed), default=max(allowed))
+def measure_rows(
+    indptr: NDArray[np.int64], indices: NDArray[np.int32], n_posts: int, widths: Widths
+) -> NDArray[np.int64]:
+    """Return what `shortest` reads, of compressed rows of ascending nonzero positions."""
+    measured: NDArray[np.int64] = kernels.measure_lists(
+        indptr, indices, n_posts, *widths.arguments)
+    return measured
+
+
+def kernel_words(n_channels: NDArray[np.int64], widths: Widths) -> NDArray[np.int64]:
+    """Return the words of one position of a shared kernel: one weight for each channel there."""
+    measured = np.array([
+        int(measure_dense(np.ones((1, int(n)), np.bool_), widths)[0, kernels.DENSE]) if n else 0
+        for n in n_channels
+    ], dtype=np.int64)
+    return measured

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 # by their own names, because lava-nc installs a package "tests"
 sys.path.insert(0, str(Path(__file__).parent))
-pytest_plugins = ["deployments", "generated", "report_artifacts", "shrinking"]
+pytest_plugins = [
+    "deployments", "generated", "oracle_options", "report_artifacts", "shrinking", "sweeps"]
 
 settings.register_profile("spikefit", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("spikefit")

@@ -1,17 +1,17 @@
-"""Counts per core against counts made independently from the spike trains, and their prices."""
+"""What counts cost: prices typed in again, sums that agree, and what is never priced at zero."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from accounting import case, random_network, sigma_delta_network, small_cores
 
 from hardware_targets import load_target
+from pipeline.artifact import load_artifact, save_artifact
+from pipeline.counts import READINGS, Counts
 from pipeline.emulate import emulate
 from pipeline.energy import account
-from pipeline.errors import DataError
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
 from pipeline.place import place
 
@@ -75,8 +75,7 @@ def accounted():
 
 
 def layer_sum(accounted, event: str, layer: str) -> int:
-    _, _, placement, _, report = accounted
-    return int(report.counts[event][:, [c.index for c in placement.cores_of(layer)]].sum())
+    return int(accounted[4].counts.by_layer(event)[layer].sum())
 
 
 def test_layers_span_several_cores(accounted):
@@ -91,112 +90,103 @@ def test_effective_synops_equal_a_convolution_with_the_nonzero_mask(accounted):
         assert layer_sum(accounted, "effective_synops", layer.name) == expected[layer.name]
 
 
-def test_dense_and_conv_formats_execute_stored_zeros_of_stored_axons(accounted):
-    network, _, placement, trace, report = accounted
-    for core in placement.cores:
-        (group,) = core.synapses
-        layer = next(lay for lay in network.layers if lay.name == core.layer)
-        (synapse,) = layer.synapses
-        source = trace.spikes[synapse.source].reshape(4, -1, network.n_steps)
-        positions, nonzero = reach(network, layer, core)
-        executed = 0
-        for i in range(source.shape[1]):
-            fan_out = nonzero[i] if group.format == "sparse" else (
-                positions[i] if nonzero[i] else 0)
-            executed += int(source[:, i].sum()) * fan_out
-        assert report.counts["executed_synops"][:, core.index].sum() == executed
+# prices and times typed in again from facts/hardware.md 2.1 and 2.2, not read from the target file
+PRICES_PJ = {
+    "davies2018": {
+        "synop_dense": 23.6, "synop_run_length": 23.6, "synop_sparse": 23.6, "synop_conv": 23.6,
+        "active": 81.0, "idle": 52.0, "within": 1.7, "east_west": 3.0, "north_south": 4.0},
+    "nahuku-fit": {
+        "synop_dense": 35.5, "synop_sparse": 33.6, "synop_conv": 24.0, "active": 51.2 + 21.6,
+        "idle": 51.2, "spike": 69.3, "message": 111.0, "within": 0.0, "east_west": 3.0,
+        "north_south": 4.2},
+}
 
 
-def reach(network: Network, layer: Layer, core) -> tuple[list[int], list[int]]:
-    """Return, per source neuron, positions and nonzero weights on a core, one impulse at a time."""
-    (synapse,) = layer.synapses
-    in_shape = network.shape_of(synapse.source)
-    n_in = int(np.prod(in_shape))
-    impulses = torch.eye(n_in, dtype=torch.float64).reshape(n_in, *in_shape)
-    result = []
-    for mask in (np.ones(synapse.weight.shape), synapse.weight != 0):
-        kernel = torch.from_numpy(np.asarray(mask, dtype=np.float64))
-        if synapse.geometry is None:
-            out = impulses.flatten(1) @ kernel.T
-        else:
-            g = synapse.geometry
-            out = torch.nn.functional.conv2d(
-                impulses, kernel, None, g.stride, g.padding, g.dilation, g.groups).flatten(1)
-        result.append([int(n) for n in out[:, core.begin:core.end].sum(dim=1)])
-    return result[0], result[1]
+def expected_pj(counts: Counts, name: str, reading: str) -> np.ndarray:
+    """Return the energy of each sample and core, event by event."""
+    p, active = PRICES_PJ[name], {"had_state": "active", "spiked": "spiked"}[reading]
+    n_updates = counts["neuron_updates_active"] + counts["neuron_updates_idle"]
+    n_active = counts[f"neuron_updates_{active}"]
+    total = n_active * p["active"] + (n_updates - n_active) * p["idle"]
+    for kind in ("dense", "run_length", "sparse", "conv"):
+        total = total + counts[f"executed_synops_{kind}"] * p.get(f"synop_{kind}", 0.0)
+    return (
+        total + counts["spikes"] * p.get("spike", 0.0)
+        + counts["messages_out"] * p.get("message", 0.0)
+        + counts["messages_within_tile"] * p["within"]
+        + counts["hops_east_west"] * p["east_west"]
+        + counts["hops_north_south"] * p["north_south"])
 
 
-def test_every_neuron_is_updated_at_every_step(accounted):
-    network, _, _, trace, _ = accounted
-    for layer in network.layers:
-        active = layer_sum(accounted, "neuron_updates_active", layer.name)
-        idle = layer_sum(accounted, "neuron_updates_idle", layer.name)
-        assert active + idle == layer.n_neurons * network.n_steps * 4
-        assert active == trace.n_active[layer.name].sum() > 0
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("name", PRICES_PJ)
+def test_energy_is_counts_times_the_published_prices(accounted, name, reading):
+    report = accounted[4]
+    prices = next(s for s in report.price_sets if s.name == name)
+    expected = expected_pj(report.counts, name, reading)
+    bill = prices.bills[reading]
+    np.testing.assert_allclose(bill.by_sample_core_pj, expected, rtol=1e-12)
+    assert bill.total_pj == pytest.approx(expected.sum(axis=1).mean(), rel=1e-12)
+    np.testing.assert_allclose(
+        sum(bill.by_event_core_pj.values()), expected.mean(axis=0), rtol=1e-12)
 
 
-def test_spikes_per_core_sum_to_the_spike_trains(accounted):
-    network, _, _, trace, _ = accounted
-    for layer in network.layers:
-        assert layer_sum(accounted, "spikes", layer.name) == trace.spikes[layer.name].sum()
-
-
-def test_messages_are_spikes_times_destination_cores(accounted):
-    network, _, placement, trace, report = accounted
-    sent = received = from_outside = hops = 0
-    for core in placement.cores:
-        layer = next(lay for lay in network.layers if lay.name == core.layer)
-        source_name = layer.synapses[0].source
-        source = trace.spikes[source_name].reshape(4, -1, network.n_steps)
-        _, nonzero = reach(network, layer, core)
-        for i in range(source.shape[1]):
-            n = int(source[:, i].sum()) * bool(nonzero[i])
-            received += n
-            if source_name == INPUT:
-                from_outside += n
-                continue
-            sent += n
-            (sender,) = [c for c in placement.cores_of(source_name) if c.begin <= i < c.end]
-            hops += n * (abs(sender.tile_x - core.tile_x) + abs(sender.tile_y - core.tile_y))
-    assert report.counts["messages_in"].sum() == received
-    assert report.counts["messages_out"].sum() == sent > 0
-    assert report.input_messages.sum() == from_outside
-    total = report.counts["hops_east_west"].sum() + report.counts["hops_north_south"].sum()
-    assert total == hops > 0
-
-
-def test_energy_is_counts_times_the_published_prices(accounted):
-    _, _, placement, _, report = accounted
-    nahuku = next(s for s in report.price_sets if s.name == "nahuku-fit")
-    mean = {event: array.mean(axis=0) for event, array in report.counts.items()}
-    # prices typed in again from facts/hardware.md 2.2, not read from the target file
-    synop = {"dense": 35.5, "sparse": 33.6, "conv": 24.0}
-    formats = [core.synapses[0].format for core in placement.cores]
-    expected = (
-        mean["executed_synops"] @ [synop[f] for f in formats]
-        + (51.2 + 21.6) * mean["neuron_updates_active"].sum()
-        + 51.2 * mean["neuron_updates_idle"].sum()
-        + 69.3 * mean["spikes"].sum() + 111.0 * mean["messages_out"].sum()
-        + 3.0 * mean["hops_east_west"].sum() + 4.2 * mean["hops_north_south"].sum()
-    )
-    assert nahuku.total_pj == pytest.approx(expected, rel=1e-12)
-    assert nahuku.by_core_pj.sum() == pytest.approx(expected, rel=1e-12)
+def test_sums_over_events_cores_tiles_layers_and_samples_agree(accounted):
+    report = accounted[4]
+    for prices in report.price_sets:
+        for reading, bill in prices.bills.items():
+            total = pytest.approx(bill.total_pj, rel=1e-12)
+            assert bill.by_sample_pj.mean() == total
+            assert sum(report.by_layer_pj(prices, reading).values()) == total
+            assert report.by_tile_pj(prices, reading).sum() == total
+            assert bill.spread.min <= bill.total_pj <= bill.spread.max
+        low, high = prices.band_pj
+        assert low < high
+        assert {low, high} == {bill.total_pj for bill in prices.bills.values()}
 
 
 def test_unpriced_events_make_a_total_incomplete_and_are_named(accounted):
-    davies = next(s for s in accounted[4].price_sets if s.name == "davies2018")
+    davies, nahuku = accounted[4].price_sets
     assert not davies.is_complete
     assert {"spike", "message", "barrier_step"} <= set(davies.unpriced)
     assert not {"spike", "message"} & set(davies.by_event_pj)
+    assert accounted[4].counts["executed_synops_run_length"].any()
+    # its authors fitted no run-length lists
+    assert "synop_run_length" in nahuku.unpriced and "synop_run_length" not in nahuku.by_event_pj
+    assert all(nahuku.unpriced.values())
+
+
+def test_messages_between_chips_have_no_price():
+    target = small_cores(n_neurons=6, cores_per_chip=16, tile_columns=2, tile_rows=2)
+    of = case(random_network(3), target)
+    report = account(of.network, of.placement, of.trace, target)
+    for prices in report.price_sets:
+        assert "no source" in prices.unpriced["message_off_chip"]
+        assert "message_off_chip" in prices.timing.unpriced
+        assert f"{of.placement.n_chips} are in use" in prices.timing.unpriced["barrier"]
 
 
 def test_loihi2_prices_nothing_and_says_so():
     network = conv_net()
     target = load_target("loihi2")
     trace = emulate(network, spikes_for(network))
-    (prices,) = account(network, place(network, target), trace, target).price_sets
+    report = account(network, place(network, target), trace, target)
+    (prices,) = report.price_sets
     assert prices.by_event_pj == {} and not prices.is_complete
     assert {"synop_conv", "synop_dense", "neuron_update_active"} <= set(prices.unpriced)
+    assert prices.timing.readings == {} and prices.timing.barrier_ns is None
+    assert {"synop_conv", "barrier"} <= set(prices.timing.unpriced)
+    assert prices.static.used_cores_pj == {} and prices.static.reason
+    assert report.latency_us(prices, "had_state") is None
+
+
+def test_loihi2_can_be_priced_as_loihi1_by_a_target_of_that_name():
+    network, target = conv_net(), load_target("loihi2-priced-as-loihi1")
+    trace = emulate(network, spikes_for(network))
+    report = account(network, place(network, target), trace, target)
+    assert len(report.price_sets) == 2
+    for prices in report.price_sets:
+        assert prices.total_pj > 0 and prices.timing.readings
 
 
 def test_a_silent_trace_costs_idle_updates_only():
@@ -207,10 +197,54 @@ def test_a_silent_trace_costs_idle_updates_only():
     davies = next(s for s in report.price_sets if s.name == "davies2018")
     n_neurons = sum(layer.n_neurons for layer in network.layers)
     assert davies.total_pj == pytest.approx(52 * n_neurons * network.n_steps)
+    assert davies.band_pj == (davies.total_pj, davies.total_pj)
+    assert report.latency.n_undecided == 1
+    assert np.isnan(report.latency_us(davies, "spiked")).all()
 
 
-def test_a_trace_of_another_network_is_refused(accounted):
+def test_static_power_is_power_times_time_and_in_no_total(accounted):
+    _, target, placement, _, report = accounted
+    for prices in report.price_sets:
+        static, n_cores = prices.static, len(placement.cores)
+        for reading, times in prices.timing.readings.items():
+            us = times.sample_us
+            np.testing.assert_allclose(static.used_cores_pj[reading], 0.816 * n_cores * us * 1e3)
+            chip_mw = target.system.static_chip_mw.value
+            np.testing.assert_allclose(static.whole_chips_pj[reading], chip_mw * us * 1e3)
+            assert "static" not in " ".join(prices.bills[reading].by_event_core_pj)
+
+
+def test_the_convention_is_a_row_of_its_own_with_the_printed_values(accounted):
+    report = accounted[4]
+    n_synops = report.counts["effective_synops"].sum(axis=1)
+    fp32, int8 = report.convention
+    np.testing.assert_allclose(fp32.by_sample_pj, 0.9 * n_synops)
+    np.testing.assert_allclose(int8.by_sample_pj, 0.03 * n_synops)
+    assert (fp32.mac_pj, int8.mac_pj) == pytest.approx((4.6, 0.23))
+    assert sum(fp32.by_layer_pj.values()) == pytest.approx(fp32.total_pj)
+    assert "not this chip's" in fp32.label
+
+
+def test_graded_events_are_macs_in_the_convention():
+    of = case(sigma_delta_network(0), small_cores("loihi2"))
+    report = account(of.network, of.placement, of.trace, of.target)
+    n = report.counts["effective_synops"].sum(axis=1)
+    assert (report.counts["effective_macs"].sum(axis=1) == n).all() and n.all()
+    np.testing.assert_allclose(report.convention[0].by_sample_pj, 4.6 * n)
+
+
+def test_an_account_survives_being_saved(accounted, tmp_path):
+    report = accounted[4]
+    save_artifact(tmp_path / "energy.npz", report, {})
+    again = load_artifact(tmp_path / "energy.npz")
+    assert [s.band_pj for s in again.price_sets] == [s.band_pj for s in report.price_sets]
+    np.testing.assert_array_equal(again.counts["spikes"], report.counts["spikes"])
+    assert again.latency_us(again.price_sets[0], "spiked").tolist() == \
+        report.latency_us(report.price_sets[0], "spiked").tolist()
+
+
+def test_an_account_without_times_says_that_static_energy_is_not_known(accounted):
     network, target, placement, trace, _ = accounted
-    other = replace(trace, spikes={**trace.spikes, "c": trace.spikes["d"]})
-    with pytest.raises(DataError, match="layer 'c'.*another network"):
-        account(network, placement, other, target)
+    for prices in account(network, placement, trace, target, with_times=False).price_sets:
+        assert prices.timing is None and prices.static.used_cores_pj == {}
+        assert "not known" in prices.static.reason

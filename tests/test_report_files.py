@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,10 @@ import yaml
 from pipeline.errors import OutputError
 from pipeline.recipe import load_recipe
 from pipeline.report import build_document, write_report
+from pipeline.report.csv_files import as_csv
 
-FILES = ("report.json", "report.html", "recipe.yaml", "thresholds.yaml")
+FILES = ("report.json", "report.html", "layers.csv", "cores.csv", "recipe.yaml",
+         "thresholds.yaml")
 
 
 def test_two_runs_write_identical_bytes_and_no_path_of_this_machine(
@@ -31,6 +34,37 @@ def test_two_runs_write_identical_bytes_and_no_path_of_this_machine(
     for content in first.values():
         assert str(tmp_path) not in content.decode()
     assert json.loads(first["report.json"]) == build_document(context)
+
+
+def test_csv_files_carry_every_number_of_their_rows(bench: Callable[..., Any]) -> None:
+    context = bench(neurons_per_core=7)
+    write_report(context)
+    document = build_document(context)
+    for name in ("layers", "cores"):
+        with (context.out / f"{name}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == len(document[name])
+        for row, expected in zip(rows, document[name], strict=True):
+            for key, value in expected.items():
+                if isinstance(value, dict):
+                    for part, number in value.items():
+                        assert float(row[f"{key}.{part}"]) == number
+                elif isinstance(value, (int, float)):
+                    assert float(row[key]) == value
+                elif isinstance(value, str):
+                    assert row[key] == value
+
+
+def test_name_that_would_be_a_formula_is_text_in_a_spreadsheet() -> None:
+    text = as_csv([{"layer": "=1+2", "n": -3, "of": [1, 2]}, {"layer": 'a,"b', "n": None}])
+    assert text == 'layer,n,of\n\'=1+2,-3,1 2\n"a,""b",,\n'
+
+
+def test_json_keeps_lists_of_numbers_on_one_line(bench: Callable[..., Any]) -> None:
+    context = bench()
+    write_report(context)
+    lines = (context.out / "report.json").read_text().splitlines()
+    assert not any(line.strip().rstrip(",").isdigit() for line in lines)
 
 
 def test_recipe_file_is_the_recipe(bench: Callable[..., Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -134,9 +135,10 @@ def test_names_are_escaped(bench: Callable[..., Any]) -> None:
     context = renamed(bench(), "fc", "<b>")
     html = render_html(build_document(context))
     assert "&lt;b&gt;" in html
-    # the page's own bold labels are one per layer and figure; none holds another
+    assert "\\u003cb\\u003e" in html  # in the data for the script
+    # the page's own bold labels hold no other
     assert not re.search(r"<b>\s*<", html)
-    assert html.count("<b>") == html.count("</b>") == 4
+    assert html.count("<b>") == html.count("</b>")
 
 
 @pytest.mark.parametrize("target", ["loihi1", "loihi2"])
@@ -151,13 +153,44 @@ def test_page_loads_nothing(bench: Callable[..., Any], target: str) -> None:
 
 def test_page_is_well_formed_and_its_headers_are_buttons(bench: Callable[..., Any]) -> None:
     html = render_html(build_document(bench()))
+    html = re.sub(r"<script.*?</script>", lambda m: m.group() if "json" in m.group() else
+                  "<script></script>", html, flags=re.S)
     for tag in ("table", "section", "figure", "svg", "div", "ul", "tr", "th", "td", "h2", "h3"):
         assert len(re.findall(rf"<{tag}[ >]", html)) == html.count(f"</{tag}>"), tag
     identifiers = re.findall(r'id="([^"]*)"', html)
     assert len(identifiers) == len(set(identifiers))
     assert len(re.findall(r'<th scope="col"', html)) == html.count("<button")
-    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.S)
-    assert len(script.splitlines()) <= 40
+    assert html.count("<script") == html.count("</script>") == 2
+    (data,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, flags=re.S)
+    assert {"ramp", "layers", "counters"} == json.loads(data).keys()
+
+
+def test_every_number_of_the_target_is_shown_with_unit_status_and_source(
+    bench: Callable[..., Any], page_text: Any
+) -> None:
+    def quantities(section: Any) -> list[dict[str, Any]]:
+        if not isinstance(section, dict):
+            return []
+        if {"value", "unit", "status", "source"} <= section.keys():
+            return [section]
+        return [q for part in section.values() for q in quantities(part)]
+
+    document = build_document(bench())
+    text = page_text(render_html(document).replace("&#34;", '"').replace("&#39;", "'")
+                     .replace("&amp;", "&").replace("&lt;", "‹").replace("&gt;", "›"))
+    found = quantities(document["target"])
+    assert len(found) > 60
+    for quantity in found:
+        source = quantity["source"].replace("<", "‹").replace(">", "›")
+        shown = f"{quantity['unit']} {quantity['status']} {' '.join(source.split())}"
+        assert shown in text, shown
+
+
+def test_prices_of_another_chip_are_called_a_guess(bench: Callable[..., Any]) -> None:
+    html = render_html(build_document(bench("loihi2-priced-as-loihi1")))
+    assert "at another chip’s prices" in html
+    assert "A guess at another chip’s prices." in html
+    assert "published prices:" not in html
 
 
 def test_text_has_contrast_in_light_and_dark(bench: Callable[..., Any]) -> None:

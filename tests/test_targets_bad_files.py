@@ -51,7 +51,10 @@ def problems(tmp_path: Path, content: object) -> tuple[str, ...]:
 
 
 NEURONS = "capacities.neurons_per_core"
-SYNOP = "price_sets.davies2018.synop_dense"
+DAVIES = "price_sets.davies2018"
+SYNOP = f"{DAVIES}.synop_dense"
+TIMES = f"{DAVIES}.times"
+BARRIER = f"{TIMES}.barrier"
 BAD_KEYS: list[tuple[str, object, str, str]] = [
     (NEURONS, ..., NEURONS, "is missing; add it"),
     ("capacities", ..., "capacities", "is missing; add it"),
@@ -70,6 +73,12 @@ BAD_KEYS: list[tuple[str, object, str, str]] = [
     (f"{NEURONS}.unit", "thousands", f"{NEURONS}.unit", "is 'thousands', must be"),
     (f"{NEURONS}.status", "rumored", f"{NEURONS}.status", "is 'rumored', must be"),
     (f"{NEURONS}.status", "not-found", f"{NEURONS}.status", "but value is 1024"),
+    (f"{NEURONS}.status", ..., f"{NEURONS}.status", "is missing; add it"),
+    (f"{NEURONS}.source", "TBD", f"{NEURONS}.source", "is 'TBD'; name the paper"),
+    (f"{NEURONS}.source", " ? ", f"{NEURONS}.source", "is '?'; name the paper"),
+    (f"{NEURONS}.source", None, f"{NEURONS}.source", "is null, but is needed"),
+    ("capacities.fan_in_per_neuron.source", "", "capacities.fan_in_per_neuron.source",
+     "is empty; say where the number was looked for"),
     (NEURONS, 1024, NEURONS, "is 1024; make it a mapping"),
     (f"{SYNOP}.value", -23.6, f"{SYNOP}.value", "is -23.6, must be greater than or equal to 0"),
     (f"{SYNOP}.value", float("nan"), f"{SYNOP}.value", "is nan, not a finite number"),
@@ -85,7 +94,8 @@ BAD_KEYS: list[tuple[str, object, str, str]] = [
     ("synapses.weight_bits.value", [4, 4], "synapses.weight_bits.value", "each width once"),
     ("synapses.weight_bits.value", [0, 8], "synapses.weight_bits.value.0", "is 0, must be"),
     ("synapses.weight_bits.value", 8, "synapses.weight_bits.value", "is 8, must be"),
-    ("synapses.formats", ["csr"], "synapses.formats.0", "is 'csr', must be 'dense' or 'sparse'"),
+    ("synapses.formats", ["csr"], "synapses.formats.0",
+     "is 'csr', must be 'dense', 'run-length' or 'sparse'"),
     ("synapses.formats", [], "synapses.formats", "is empty"),
     ("synapses.formats_source", "", "synapses.formats_source", "is empty"),
     ("synapses.shares_conv_kernels", "yes", "synapses.shares_conv_kernels", "is 'yes', must be"),
@@ -97,6 +107,24 @@ BAD_KEYS: list[tuple[str, object, str, str]] = [
     ("price_sets", [1], "price_sets", "make it a mapping"),
     ("price_sets.davies2018.spike", ..., "price_sets.davies2018.spike", "is missing"),
     ("name", "", "name", "is empty"),
+    (f"{BARRIER}.value", [[1, 113], [1, 465]], f"{BARRIER}.value", "each count once"),
+    (f"{BARRIER}.value", [[1, -113]], f"{BARRIER}.value.0.1", "greater than or equal to 0"),
+    (f"{BARRIER}.value", [[0, 113]], f"{BARRIER}.value.0.0", "greater than 0"),
+    (f"{BARRIER}.value", [], f"{BARRIER}.value", "is empty"),
+    (f"{BARRIER}.value", 113, f"{BARRIER}.value", "is 113, must be"),
+    (f"{BARRIER}.interpolation", "cubic", f"{BARRIER}.interpolation", "is 'cubic', must be"),
+    (f"{BARRIER}.interpolation", ..., f"{BARRIER}.interpolation", "is missing; add it"),
+    (f"{BARRIER}.per", "chips", f"{BARRIER}.per", "is 'chips', must be 'tiles'"),
+    ("system.multi_chip_barrier.per", "tiles", "system.multi_chip_barrier.per", "must be 'chips'"),
+    ("system.reset_chip_uj.unit", "mJ", "system.reset_chip_uj.unit", "is 'mJ', must be 'uJ'"),
+    (f"{TIMES}.spike.unit", "us", f"{TIMES}.spike.unit", "is 'us', must be 'ns'"),
+    (f"{TIMES}.spike", ..., f"{TIMES}.spike", "is missing; add it"),
+    (f"{DAVIES}.times", ..., f"{DAVIES}.times", "is missing; add it"),
+    (f"{DAVIES}.origin", ..., f"{DAVIES}.origin", "is missing; add it"),
+    (f"{DAVIES}.origin", "hearsay", f"{DAVIES}.origin", "is 'hearsay', must be"),
+    (f"{DAVIES}.supply_voltage_v", ..., f"{DAVIES}.supply_voltage_v", "is missing; add it"),
+    (f"{DAVIES}.supply_voltage_v.value", 0.0, f"{DAVIES}.supply_voltage_v.value", "greater than 0"),
+    (f"{DAVIES}.supply_voltage_v.unit", "mV", f"{DAVIES}.supply_voltage_v.unit", "must be 'V'"),
 ]
 
 
@@ -113,12 +141,6 @@ def test_bad_key_is_named_with_its_path(
 def test_a_key_that_is_no_text_is_named(tmp_path: Path) -> None:
     (only,) = problems(tmp_path, shipped() | {1: "x"})
     assert only == "1: is a key, but not text; put it in quotes, or remove it"
-
-
-def test_sparse_format_needs_index_widths(tmp_path: Path) -> None:
-    missing = {"value": None, "unit": "bits", "status": "not-found", "source": "not public"}
-    (only,) = problems(tmp_path, broken("synapses.index_bits", missing))
-    assert only.startswith("synapses.formats: has 'sparse', but index_bits is null")
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
@@ -182,7 +204,7 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["loihi3", "Loihi1", ""])
 def test_an_unknown_name_lists_the_shipped_ones(name: str) -> None:
-    with pytest.raises(TargetFileError, match="use one of loihi1, loihi2, or the path"):
+    with pytest.raises(TargetFileError, match="use one of example-chip, loihi1, .*, or the path"):
         load_target(name)
 
 

@@ -37,13 +37,18 @@ def test_importing_hardware_targets_loads_nothing_heavy() -> None:
 
 def test_public_names_are_the_promised_ones() -> None:
     assert sorted(hardware_targets.__all__) == [
+        "EventTimes",
         "LayerFacts",
         "NeuronFamily",
         "PriceSet",
         "Quantity",
+        "SynapseFormat",
+        "System",
         "Target",
         "TargetFileError",
+        "TimeTable",
         "Violation",
+        "check_accumulation",
         "check_layers",
         "list_targets",
         "load_target",

@@ -3,8 +3,7 @@
 In: a context whose stages up to ``energy`` are up to date. Out: nested dicts, lists, strings and
 numbers of Python, the same for the same artifacts: no times, no paths of this machine. Units are
 suffixes, shares end in ``_frac``, ``_per_sample`` is a mean over the samples of the energy account.
-Rows of cores and layers are in ``document_cores.py``, prices and assumptions in
-``document_energy.py``. Not here: rendering (``html.py``).
+Larger sections are in ``document_*.py``. Not here: rendering (``html.py``).
 """
 
 from __future__ import annotations
@@ -17,11 +16,17 @@ from typing import Any
 
 from pipeline.compare import Comparison
 from pipeline.context import Context
+from pipeline.emulate import emulate
 from pipeline.errors import OutputError
+from pipeline.lower import without_joins
+from pipeline.network import INPUT
+from pipeline.report.document_activity import build_activity
+from pipeline.report.document_before import build_before_after
 from pipeline.report.document_cores import core_row, layer_row
 from pipeline.report.document_energy import build_energy
+from pipeline.report.document_verdict import build_neurobench, build_verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Section = dict[str, Any]
 
@@ -40,6 +45,11 @@ def build_document(context: Context) -> Section:
         If a product that the report hashes cannot be read.
     """
     cores = [core_row(context, core) for core in context.value("place").cores]
+    # without joins, as it is placed and as the compressed one is
+    dense = without_joins(context.value("ingest").network)
+    network = context.value("quantize").network
+    samples = context.value("lava").trace.spikes[INPUT]
+    dense_trace, trace = emulate(dense, samples), emulate(network, samples)
     document: Section = {
         "schema_version": SCHEMA_VERSION,
         "verdict": {},  # first for the reader, filled in last
@@ -48,9 +58,12 @@ def build_document(context: Context) -> Section:
         "recipe": context.recipe.model_dump(mode="json"),
         "accuracy": _accuracy(context),
         "layers": [
-            layer_row(context, layer, cores) for layer in context.value("quantize").network.layers
+            layer_row(context, layer, cores) for layer in network.layers
         ],
         "cores": cores,
+        "chips": _chips(context),
+        "before_after": build_before_after(context, dense, dense_trace, trace),
+        "activity": build_activity(dense, dense_trace, network, trace),
         "energy": build_energy(context.value("energy"), context.target, cores),
         "equivalence": [
             row for comparison in context.value("compare").comparisons
@@ -64,8 +77,9 @@ def build_document(context: Context) -> Section:
         },
         "versions": _versions(),
     }
-    document["neurobench"] = _neurobench(document)
-    document["verdict"] = _verdict(document)
+    document["neurobench"] = build_neurobench(
+        document, context.value("energy").neurobench)
+    document["verdict"] = build_verdict(document)
     return document
 
 
@@ -78,6 +92,18 @@ def _products(context: Context) -> list[str]:
     if context.model.is_module:
         products.append("checkpoint.pt")
     return products
+
+
+def _chips(context: Context) -> Section:
+    """Return the mesh that the cores are drawn on."""
+    capacities = context.target.capacities
+    return {
+        "n_chips": context.value("place").n_chips,
+        "n_cores_per_chip": capacities.cores_per_chip.value,
+        "n_cores_per_tile": capacities.cores_per_tile.value,
+        "n_tile_columns": capacities.tile_columns.value,
+        "n_tile_rows": capacities.tile_rows.value,
+    }
 
 
 def _model(context: Context) -> Section:
@@ -189,72 +215,3 @@ def _versions() -> Section:
         except metadata.PackageNotFoundError:
             versions[package] = None
     return versions
-
-
-def _neurobench(document: Section) -> Section:
-    """Return the metrics that NeuroBench defines, of the compressed network, under its names.
-
-    References
-    ----------
-    Yik et al., "The neurobench framework", Nature Communications 16, 2025: accuracy, footprint,
-    connection sparsity, activation sparsity, synaptic operations (per sample).
-    """
-    layers, totals = document["layers"], document["energy"]["totals"]
-    n_activations = document["model"]["n_neurons"] * document["energy"]["n_steps"]
-    # of the weights as trained: those of neurons that were removed count as zeros
-    n_weights = document["model"]["n_weights_dense"]
-    return {
-        "classification_accuracy_frac": document["accuracy"]["test"]["compressed_frac"],
-        # the synapse memory of all cores, encoding included
-        "footprint_bytes": -(-sum(layer["synapse_memory_bits"] for layer in layers) // 8),
-        "connection_sparsity_frac":
-            1 - sum(layer["n_weights_nonzero"] for layer in layers) / n_weights,
-        "activation_sparsity_frac": 1 - totals["spikes_per_sample"] / n_activations,
-        "synaptic_operations_effective_acs": totals["effective_synops_per_sample"],
-        "synaptic_operations_effective_macs": 0,
-    }
-
-
-def _verdict(document: Section) -> Section:
-    """Return the headline: what became of accuracy, size, spikes and energy."""
-    test, energy = document["accuracy"]["test"], document["energy"]
-    layers, rows, metrics = document["layers"], document["equivalence"], document["neurobench"]
-    # every comparison is of the same spikes: those of the first are all
-    backends = list(dict.fromkeys(
-        row[which] for row in rows for which in ("first_backend", "second_backend")))
-    compared = [row for row in rows if row["second_backend"] == rows[0]["second_backend"]]
-    n_weights = document["model"]["n_weights_dense"]
-    n_zero_dense = sum(
-        round((layer["connection_sparsity_dense_frac"] or 0) * layer["n_weights_dense"])
-        for layer in layers
-    )
-    n_cores, limit = len(document["cores"]), document["target"]["capacities"]["cores_per_chip"]
-    return {
-        "accuracy_dense_frac": test["dense_frac"],
-        "accuracy_compressed_frac": test["compressed_frac"],
-        "accuracy_n_samples": test["n_samples"],
-        "data_origin": document["accuracy"]["data_origin"],
-        "fits": n_cores <= limit["value"],
-        "n_cores": n_cores,
-        "n_cores_limit": limit["value"],
-        "footprint_bytes": metrics["footprint_bytes"],
-        "n_neurons_dense": document["model"]["n_neurons_dense"],
-        "n_neurons": document["model"]["n_neurons"],
-        "connection_sparsity_dense_frac": n_zero_dense / n_weights,
-        "connection_sparsity_frac": metrics["connection_sparsity_frac"],
-        "weight_bits": sorted({layer["weight_bits"] for layer in layers} - {None}),
-        "is_bit_exact": all(row["n_differing"] == 0 for row in rows),
-        "n_differing": sum(row["n_differing"] for row in rows),
-        "n_spikes_compared": sum(row["n_spikes"] for row in compared),
-        "n_positions_compared": sum(row["n_positions"] for row in compared),
-        "n_samples_compared": rows[0]["n_samples"],
-        "backends": backends,
-        "synaptic_operations_effective_acs": metrics["synaptic_operations_effective_acs"],
-        "synaptic_operations_executed": energy["totals"]["executed_synops_per_sample"],
-        "energy_status": energy["status"],
-        "energy_low_pj_per_sample": energy["low_pj_per_sample"],
-        "energy_high_pj_per_sample": energy["high_pj_per_sample"],
-        "energy_unpriced_terms": {
-            prices["name"]: sorted(prices["unpriced"]) for prices in energy["price_sets"]
-        },
-    }

@@ -13,9 +13,10 @@ import numpy as np
 
 from pipeline.compress_synapse import CompressedSynapse
 from pipeline.context import Context
-from pipeline.energy import EVENTS
+from pipeline.counts import EVENTS
 from pipeline.network import Layer
-from pipeline.place import Core
+from pipeline.placement import Core
+from pipeline.report.document_time import core_times
 
 Row = dict[str, Any]
 
@@ -27,9 +28,10 @@ def core_row(context: Context, core: Core) -> Row:
     return {
         "index": core.index,
         "layer": core.layer,
-        "neurons_begin": core.begin,
-        "neurons_end": core.end,
+        "region": [list(span) for span in core.region],
         "neurons_limit": capacities.neurons_per_core.value,
+        "n_neurons": core.n_neurons,
+        "chip": core.chip,
         "tile_x": core.tile_x,
         "tile_y": core.tile_y,
         # with several groups the format of the largest stands for all, as in the energy account
@@ -51,6 +53,10 @@ def core_row(context: Context, core: Core) -> Row:
             prices.name: float(prices.by_core_pj[core.index]) if prices.by_event_pj else None
             for prices in energy.price_sets
         },
+        "work_ns_per_step": {
+            prices.name: core_times(prices, core.index)[0] for prices in energy.price_sets},
+        "slowest_of_steps_frac": {
+            prices.name: core_times(prices, core.index)[1] for prices in energy.price_sets},
     }
 
 
@@ -100,10 +106,15 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         "firing_rate_dense_per_step": float(np.mean(calibration.rates[layer.name])),
         "firing_rate_per_step": sums["spikes_per_sample"] / n_activations,
         "n_cores": len(own),
-        "n_cores_decided_by": context.value("place").binding[layer.name],
+        "n_cores_decided_by": context.value("place").cuts[layer.name].limit or "one core holds it",
         "formats": sorted({core["format"] for core in own}),
         "synapse_memory_bits": sum(core["synapse_memory_bits"] for core in own),
         **sums,
+        "energy_pj_per_sample": {
+            prices.name: fsum(core["energy_pj_per_sample"][prices.name] for core in own)
+            if prices.by_event_pj else None
+            for prices in context.value("energy").price_sets
+        },
         "effective_share_of_executed_frac":
             sums["effective_synops_per_sample"] / executed if executed else None,
     }

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from hardware_targets import Target
-from pipeline.energy import EVENTS, EnergyReport, PricedSet
+from pipeline.counts import EVENTS, READINGS, n_updates
+from pipeline.energy_report import EnergyReport, PricedSet
+from pipeline.report.document_assumptions import build_assumptions
+from pipeline.report.document_time import build_latency, static_row, timing_row
 
 Section = dict[str, Any]
 
@@ -23,11 +26,11 @@ _COUNT_OF_PRICE = {
     "neuron_update_idle": "neuron_updates_idle",
     "spike": "spikes",
     "message": "messages_out",
-    "within_tile_spike": "messages_out",
+    "within_tile_spike": "messages_within_tile",
     "hop_east_west": "hops_east_west",
     "hop_north_south": "hops_north_south",
 }
-_FORMATS = ("dense", "sparse", "conv")
+_FORMATS = ("dense", "run_length", "sparse", "conv")
 
 
 def build_energy(report: EnergyReport, target: Target, cores: list[Section]) -> Section:
@@ -38,52 +41,100 @@ def build_energy(report: EnergyReport, target: Target, cores: list[Section]) -> 
     cores : rows of the cores, with ``format`` and each event per sample
     """
     totals = {f"{e}_per_sample": fsum(core[f"{e}_per_sample"] for core in cores) for e in EVENTS}
-    sets = [_price_set(prices, target) for prices in report.price_sets]
-    priced = [row["total_pj_per_sample"] for row in sets if row["is_priced"]]
+    sets = [_price_set(prices, report, target) for prices in report.price_sets]
+    ends = [row["total_pj_per_sample"] for prices in sets if prices["is_priced"]
+            for row in prices["readings"].values()]
     complete = all(row["is_complete"] for row in sets)
     return {
         "is_proxy": True,
-        "status": "unpriced" if not priced else "complete" if complete else "incomplete",
-        "low_pj_per_sample": min(priced, default=None),
-        "high_pj_per_sample": max(priced, default=None),
+        "status": "unpriced" if not ends else "complete" if complete else "incomplete",
+        "low_pj_per_sample": min(ends, default=None),
+        "high_pj_per_sample": max(ends, default=None),
         "n_samples": report.n_samples,
         "n_steps": report.n_steps,
         "totals": totals,
         "input_messages_per_sample": int(report.input_messages.sum()) / report.n_samples,
         "price_sets": sets,
-        "events": _events(report, target, cores, totals),
-        "spread": {
-            f"{event}_per_sample": _spread(report, event)
-            for event in ("executed_synops", "effective_synops")
-        },
-        "assumptions": _assumptions(report, target, cores),
+        "events": _events(report, target, totals),
+        "readings": _readings(report),
+        "spread": {f"{event}_per_sample": _spread(report, event) for event in EVENTS},
+        "tiles": _tiles(report),
+        "latency": build_latency(report),
+        "convention": [
+            {"label": row.label, "arithmetic": row.arithmetic, "ac_pj": row.ac_pj,
+             "mac_pj": row.mac_pj, "total_pj_per_sample": row.total_pj,
+             "by_layer_pj_per_sample": dict(row.by_layer_pj)}
+            for row in report.convention
+        ],
+        "assumptions": build_assumptions(report, target, cores),
     }
 
 
-def _price_set(prices: PricedSet, target: Target) -> Section:
-    is_priced = bool(prices.by_event_pj)
+def _price_set(prices: PricedSet, report: EnergyReport, target: Target) -> Section:
+    is_priced, described = bool(prices.by_event_pj), target.price_sets[prices.name]
     return {
         "name": prices.name,
         "description": " ".join(prices.description.split()),
-        "status": target.price_sets[prices.name].status,
+        "status": described.status,
+        "origin": described.origin,
+        "supply_voltage_v": described.supply_voltage_v.value,
         "is_priced": is_priced,
         "is_complete": prices.is_complete,
         "total_pj_per_sample": float(prices.total_pj) if is_priced else None,
+        "readings": {
+            reading: {
+                "total_pj_per_sample": bill.total_pj if is_priced else None,
+                "sd_pj": bill.spread.std if is_priced else None,
+                "min_pj": bill.spread.min if is_priced else None,
+                "max_pj": bill.spread.max if is_priced else None,
+                "by_layer_pj_per_sample":
+                    report.by_layer_pj(prices, reading) if is_priced else None,
+            }
+            for reading, bill in prices.bills.items()
+        },
         "unpriced": dict(prices.unpriced),
+        "timing": timing_row(prices, report),
+        "static": static_row(prices),
     }
+
+
+def _readings(report: EnergyReport) -> list[Section]:
+    """Return active and idle updates per sample under each reading of the words."""
+    rows = []
+    for reading in READINGS:
+        active, idle = n_updates(report.counts, reading)
+        rows.append({
+            "reading": reading,
+            "updates_active_per_sample": int(active.sum()) / report.n_samples,
+            "updates_idle_per_sample": int(idle.sum()) / report.n_samples,
+        })
+    return rows
+
+
+def _tiles(report: EnergyReport) -> list[Section]:
+    """Return what each tile in use costs, per price set that prices anything."""
+    energies = {
+        prices.name: report.by_tile_pj(prices, "had_state").tolist()
+        for prices in report.price_sets if prices.by_event_pj
+    }
+    synops = report.counts.by_tile("executed_synops").sum(axis=0)
+    return [
+        {"chip": int(chip), "tile_x": int(x), "tile_y": int(y),
+         "executed_synops_per_sample": int(synops[i]) / report.n_samples,
+         "energy_pj_per_sample": {name: values[i] for name, values in energies.items()}}
+        for i, (chip, x, y) in enumerate(report.counts.tiles)
+    ]
 
 
 def _events(
-    report: EnergyReport, target: Target, cores: list[Section], totals: dict[str, float]
+    report: EnergyReport, target: Target, totals: dict[str, float]
 ) -> list[Section]:
     """Return each priced kind of event: how often per sample, and its energy under each set."""
     amounts = {
-        f"synop_{kind}": fsum(
-            core["executed_synops_per_sample"] for core in cores if core["format"] == kind)
-        for kind in _FORMATS
+        f"synop_{kind}": totals[f"executed_synops_{kind}_per_sample"] for kind in _FORMATS
     }
     amounts |= {name: totals[f"{event}_per_sample"] for name, event in _COUNT_OF_PRICE.items()}
-    amounts["barrier_step"] = report.n_steps
+    amounts["barrier_step"] = report.n_steps * len(np.unique(report.counts.tile_of_core[:, 0]))
     return [
         {
             "event": event,
@@ -107,69 +158,5 @@ def _priced_event(event: str, amount: float, prices: PricedSet, target: Target) 
 
 
 def _spread(report: EnergyReport, event: str) -> Section:
-    per_sample = report.counts[event].sum(axis=1)
-    return {
-        "min": int(per_sample.min()),
-        "mean": int(per_sample.sum()) / report.n_samples,
-        "max": int(per_sample.max()),
-        "sd": float(np.std(per_sample)),
-    }
-
-
-def _assumptions(report: EnergyReport, target: Target, cores: list[Section]) -> list[str]:
-    """Return what counts and energies rest on, one sentence or two each."""
-    n_input = int(report.input_messages.sum()) / report.n_samples
-    return [
-        "Energy is a proxy: counted events times the prices of a set. Nothing was measured on a "
-        "chip, and sets of different origin are shown side by side, never mixed.",
-        "An event without a published price is never priced at zero: the total is then incomplete, "
-        "lower than the set would give with all its prices, and the event is named.",
-        "Effective synops are spikes times the nonzero synapses they reach. Executed synops are "
-        "spikes times the positions the core's format stores, zeros of a dense format or of a "
-        "kernel included; they are what is priced. Whether a stored zero costs a full operation is "
-        "not published; here it does.",
-        "Every neuron is updated at every step. The update is active if the neuron had input or "
-        "nonzero state in that step, else idle; the sources do not define the words.",
-        "A message is one spike to one destination core. It pays delivery within a tile once and "
-        "its hops along x, then along y; savings by multicast are not published and not counted.",
-        f"Spikes of the input come from outside the mesh: {n_input:,.2f} messages a sample, "
-        "counted as received by the cores they reach, not priced.",
-        "Static power, the host, input and output, and loading the network are in no total; time "
-        "is not modeled.",
-        f"Counts are means over {report.n_samples:,} test samples of {report.n_steps} steps; the "
-        "standard deviation is that of these samples.",
-        "Neurons are placed by this project's mapper: layers in order, none shares a core, each "
-        "cut into equal slices; a vendor's compiler may place them otherwise.",
-        *_memory_assumptions(target, cores),
-    ]
-
-
-def _memory_assumptions(target: Target, cores: list[Section]) -> list[str]:
-    widths = {
-        "memory word": target.capacities.memory_word_bits.value,
-        "entry prefix": target.synapses.entry_prefix_bits.value,
-        "index": target.synapses.index_bits.value,
-    }
-    missing = [name for name, value in widths.items() if value is None]
-    sentences = []
-    if missing:
-        sentences.append(
-            f"Widths that are not published for {target.name} ({', '.join(missing)}) count as no "
-            "bits: synapse memory is a lower bound."
-        )
-    if any(core["format"] == "conv" for core in cores):
-        sentences.append(
-            "Kernels are stored once per core; the lists that positions at the border of an image "
-            "need are left out, so the memory of a convolution is a lower bound."
-        )
-    unlimited = [
-        name.replace("_per_core", "").replace("_", " ")
-        for name in ("input_axons_per_core", "output_axons_per_core")
-        if getattr(target.capacities, name).value is None
-    ]
-    if unlimited:
-        sentences.append(
-            f"No limit is published for {target.name} on {' and '.join(unlimited)} of a core: they "
-            "do not bind, and more cores may be needed than shown."
-        )
-    return sentences
+    spread = report.counts.spread(event)
+    return {"min": spread.min, "mean": spread.mean, "max": spread.max, "sd": spread.std}

@@ -8,9 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.units import exact, human_count, percent
+from pipeline.report.units import human_count, human_energy, percent
 
-_PITCH_PX = 12  # of one gauge and the gap below it
+# label, and how the names of its events begin
+ENERGY_KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("synops", ("synop",)),
+    ("active neuron updates", ("neuron_update_active",)),
+    ("idle neuron updates", ("neuron_update_idle",)),
+    ("spikes and messages", ("spike", "message", "within_tile")),
+    ("hops", ("hop",)),
+    ("barrier and other", ("",)),
+)
 
 
 @dataclass(frozen=True)
@@ -24,22 +32,60 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Gauge:
-    """Memory of one core, in percent of its limit, and its place from the top in pixels."""
+class Segment:
+    """A kind of event in an energy bar: where it begins and how wide it is, in percent."""
 
+    kind: int
     title: str
-    top: int
-    used: float
+    begin: float
+    width: float
 
 
 @dataclass(frozen=True)
-class GaugeGroup:
-    """The cores of one layer."""
+class EnergyBar:
+    """The priced energy of one set by kinds of events."""
 
     label: str
     caption: str
-    height: int
-    gauges: tuple[Gauge, ...]
+    segments: tuple[Segment, ...]
+
+
+def energy_bars(document: dict[str, Any]) -> tuple[EnergyBar, ...]:
+    """Return one bar per price set that prices anything; the longest is as wide as the figure."""
+    energy = document["energy"]
+    sets = [prices for prices in energy["price_sets"] if prices["is_priced"]]
+    widest = max((prices["total_pj_per_sample"] for prices in sets), default=0) or 1
+    bars = []
+    for prices in sets:
+        sums = [0.0] * len(ENERGY_KINDS)
+        for row in energy["events"]:
+            sums[_kind(row["event"])] += (
+                row["price_sets"][prices["name"]]["energy_pj_per_sample"] or 0)
+        segments, begin = [], 0.0
+        for kind, pj in enumerate(sums):
+            if pj:
+                width = 100 * pj / widest
+                title = (f"{ENERGY_KINDS[kind][0]}: {human_energy(pj)}, "
+                         f"{percent(pj / prices['total_pj_per_sample'])}")
+                segments.append(Segment(kind, title, begin, width))
+                begin += width
+        bars.append(EnergyBar(
+            prices["name"], human_energy(prices["total_pj_per_sample"])
+            + ("" if prices["is_complete"] else ", incomplete"), tuple(segments)))
+    return tuple(bars)
+
+
+def energy_kinds(document: dict[str, Any]) -> tuple[tuple[int, str], ...]:
+    """Return number and label of the kinds of events that the energy bars show."""
+    shown = {segment.kind for bar in energy_bars(document) for segment in bar.segments}
+    return tuple((kind, ENERGY_KINDS[kind][0]) for kind in sorted(shown))
+
+
+def _kind(event: str) -> int:
+    for kind, (_, prefixes) in enumerate(ENERGY_KINDS):
+        if event.startswith(prefixes):
+            return kind
+    return len(ENERGY_KINDS) - 1
 
 
 def synops_bars(document: dict[str, Any]) -> tuple[Bar, ...]:
@@ -57,25 +103,3 @@ def synops_bars(document: dict[str, Any]) -> tuple[Bar, ...]:
         )
         for layer in layers
     )
-
-
-def memory_gauges(document: dict[str, Any]) -> tuple[GaugeGroup, ...]:
-    """Return one group per layer, one gauge per core; the limit is as wide as the figure."""
-    groups = []
-    for layer in document["layers"]:
-        cores = [core for core in document["cores"] if core["layer"] == layer["name"]]
-        fullest = max(core["synapse_memory_used_frac"] for core in cores)
-        gauges = tuple(
-            Gauge(
-                f"core {core['index']}: {exact(core['synapse_memory_bits'])} of "
-                f"{exact(core['synapse_memory_limit_bits'])} bits, "
-                f"{percent(core['synapse_memory_used_frac'])}",
-                i * _PITCH_PX, 100 * core["synapse_memory_used_frac"],
-            )
-            for i, core in enumerate(cores)
-        )
-        noun = "1 core," if len(cores) == 1 else f"{len(cores)} cores, the fullest"
-        groups.append(
-            GaugeGroup(layer["name"], f"{noun} {percent(fullest)} full", len(cores) * _PITCH_PX,
-                       gauges))
-    return tuple(groups)

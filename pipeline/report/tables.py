@@ -5,10 +5,34 @@ In: the document. Out: :class:`Table` values of plain text, drawn by one macro o
 
 from __future__ import annotations
 
-from typing import Any
+from pipeline.report.table import Cell, Column, Row, Table, build, column
+from pipeline.report.units import (
+    MISSING,
+    exact,
+    human_energy,
+    or_unpriced,
+    percent,
+    significant,
+    words,
+)
 
-from pipeline.report.table import Column, Row, Table, build, column
-from pipeline.report.units import MISSING, exact, percent, significant
+_QUANTITIES = {
+    "test_accuracy": "test accuracy (all test samples)", "widest_weights": "widest weights",
+    "nonzero_weights": "nonzero weights", "messages_in_per_sample": "messages to cores",
+}
+
+
+def before_after(document: Row) -> Table:
+    """Return the network as trained beside the compressed one, and by what factor they differ."""
+    rows = document["before_after"]["rows"]
+    caption = "As trained and compressed, counted by the same rules on the same samples"
+    return build(caption, sorted(rows, key=lambda r: r["unit"] != "share"), [
+        ("quantity", lambda r: _QUANTITIES.get(r["quantity"], words(r["quantity"])), str),
+        ("as trained", lambda r: _quantity(r, "dense"), str),
+        ("compressed", lambda r: _quantity(r, "compressed"), str),
+        ("change", _change, str),
+        ("unit", _unit, str),
+    ])
 
 
 def weights(document: Row) -> Table:
@@ -75,25 +99,27 @@ def accuracy(document: Row) -> Table:
 
 
 def cores(document: Row) -> Table:
-    """Return what each core holds, against its limits."""
-    return build("Contents of the cores, against their limits", document["cores"], [
+    """Return what each core holds, with the limits in the headings."""
+    rows = document["cores"]
+    return build("What each core holds", rows, [
         column("core", "index"), column("layer", "layer"),
-        ("neurons", lambda r: f"{r['neurons_begin']}–{r['neurons_end'] - 1}", str),
-        column("limit", "neurons_limit"),
+        ("part of the layer", lambda r: _region(r["region"]), str),
+        column(_limited("neurons", rows, "neurons_limit"), "n_neurons"),
+        column("chip", "chip"),
         ("tile x, y", lambda r: f"{r['tile_x']}, {r['tile_y']}", str),
         column("format", "format"),
-        column("memory, bits", "synapse_memory_bits"),
-        column("limit", "synapse_memory_limit_bits"),
-        column("used", "synapse_memory_used_frac", percent),
-        column("input axons", "input_axons"), column("limit", "input_axons_limit"),
-        column("output axons", "output_axons"), column("limit", "output_axons_limit"),
-    ])
+        column(_limited("memory, bits", rows, "synapse_memory_limit_bits"), "synapse_memory_bits"),
+        column("memory used", "synapse_memory_used_frac", percent),
+        column(_limited("input axons", rows, "input_axons_limit"), "input_axons"),
+        column(_limited("output axons", rows, "output_axons_limit"), "output_axons"),
+    ], layers=_layer_numbers(document, rows))
 
 
 def events(document: Row) -> Table:
     """Return what each core counts and what that costs, with the sums over all cores."""
     columns: list[Column] = [column("core", "index"), column("layer", "layer")]
-    columns += [column(_words(event), event) for event in document["energy"]["totals"]]
+    columns += [column(words(event), event)
+                for event, total in document["energy"]["totals"].items() if total]
     total = {"index": "all", "layer": "", **document["energy"]["totals"],
              "energy_pj_per_sample": {}}
     for prices in document["energy"]["price_sets"]:
@@ -101,9 +127,29 @@ def events(document: Row) -> Table:
         columns.append((
             prices["name"] + ", pJ" * prices["is_priced"],
             lambda r, n=prices["name"]: r["energy_pj_per_sample"][n],  # type: ignore[misc]
-            _or_unpriced,
+            or_unpriced,
         ))
-    return build("Events and energy of the cores, per sample", document["cores"], columns, total)
+    return build("Events and energy of each core, per sample", document["cores"], columns, total,
+                 layers=_layer_numbers(document, document["cores"]))
+
+
+def _region(region: list[list[int]]) -> str:
+    """Return the first and last of each axis, as c 0–3, y 0–15, x 0–7."""
+    axes = ("c ", "y ", "x ") if len(region) == 3 else ("",) * len(region)
+    return ", ".join(
+        f"{axis}{exact(begin)}" + (f"–{exact(end - 1)}" if end - begin > 1 else "")
+        for axis, (begin, end) in zip(axes, region, strict=True))
+
+
+def _limited(heading: str, rows: list[Row], key: str) -> str:
+    """Return a heading with the limit that all cores share; none where none is published."""
+    limit = rows[0][key]
+    return f"{heading} (limit {exact(limit)})" if limit else f"{heading} (no limit published)"
+
+
+def _layer_numbers(document: Row, rows: list[Row]) -> tuple[int, ...]:
+    numbers = {layer["name"]: i for i, layer in enumerate(document["layers"])}
+    return tuple(numbers[row["layer"]] for row in rows)
 
 
 def equivalence(document: Row) -> Table:
@@ -115,43 +161,6 @@ def equivalence(document: Row) -> Table:
         column("positions", "n_positions"), column("spikes", "n_spikes"),
         column("differences", "n_differing"),
         ("first difference", lambda r: r["first_difference"], _first_difference),
-    ])
-
-
-def energy(document: Row) -> Table:
-    """Return the events with price and energy under each set, side by side."""
-    columns: list[Column] = [
-        ("event", lambda r: _words(r["event"]), str), column("per sample", "amount_per_sample"),
-    ]
-    total: Row = {"event": "total of the priced", "amount_per_sample": "", "price_sets": {}}
-    for prices in document["energy"]["price_sets"]:
-        unit = ", pJ" * prices["is_priced"]
-        for what, key in (("price", "price_pj"), ("energy", "energy_pj_per_sample")):
-            columns.append((
-                f"{prices['name']}: {what}{unit}",
-                lambda r, n=prices["name"], k=key: r["price_sets"][n][k],  # type: ignore[misc]
-                _or_unpriced,
-            ))
-        total["price_sets"][prices["name"]] = {
-            "price_pj": "", "energy_pj_per_sample": prices["total_pj_per_sample"]}
-    occurred = [row for row in document["energy"]["events"] if row["amount_per_sample"]]
-    return build("Energy per event and price set, per sample", occurred, columns, total)
-
-
-def spread(document: Row) -> Table:
-    """Return how synops vary over the samples."""
-    rows = [row | {"event": name} for name, row in document["energy"]["spread"].items()]
-    return build("Synops over the samples", rows, [
-        ("event", lambda r: _words(r["event"]), str), column("least", "min"),
-        column("mean", "mean"), column("most", "max"), column("standard deviation", "sd"),
-    ])
-
-
-def neurobench(document: Row) -> Table:
-    """Return the metrics under NeuroBench's names."""
-    rows = [{"metric": name, "value": value} for name, value in document["neurobench"].items()]
-    return build("Compressed network, NeuroBench metrics", rows, [
-        column("metric", "metric"), ("value", lambda r: r["value"], _by_size),
     ])
 
 
@@ -175,25 +184,6 @@ def calibration(document: Row) -> Table:
     ])
 
 
-def sources(document: Row) -> tuple[Table, ...]:
-    """Return every number of the target with its status and source, one table per section."""
-    target = document["target"]
-    sections = [(f"Prices of {name}", prices) for name, prices in target["price_sets"].items()]
-    sections += [(name.capitalize(), target[name]) for name in ("capacities", "synapses",
-                                                                "neurons")]
-    return tuple(
-        build(f"{name}: value, status and source", [
-            quantity | {"name": key} for key, quantity in section.items()
-            if isinstance(quantity, dict)
-        ], [
-            ("quantity", lambda r: _words(r["name"]), str),
-            ("value", lambda r: r["value"], _or_none_published), column("unit", "unit"),
-            column("status", "status"), column("source", "source"),
-        ])
-        for name, section in sections
-    )
-
-
 def artifacts(document: Row) -> Table:
     """Return the hashes of the products."""
     return build("Products", document["artifacts"]["files"], [
@@ -205,23 +195,36 @@ def _shape(shape: list[int]) -> str:
     return " × ".join(str(n) for n in shape)
 
 
-def _words(name: str) -> str:
-    return name.removesuffix("_per_sample").replace("_", " ")
-
-
-def _or_unpriced(value: float | None) -> str:
-    return "unpriced" if value is None else exact(value)
-
-
-def _or_none_published(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(exact(item) for item in value)
-    return "none published" if value is None else f"{value:,}"
-
-
 def _first_difference(value: Row | None) -> str:
     return MISSING if value is None else ", ".join(f"{k} {v}" for k, v in value.items())
 
 
-def _by_size(value: float) -> str:
-    return f"{value:.4f}" if 0 < value < 1 else exact(value)
+def _quantity(row: Row, which: str) -> Cell:
+    value = row[which]
+    show = percent if row["unit"] == "share" else human_energy if row["unit"] == "pJ" else exact
+    return Cell(MISSING if value is None else show(value), value)
+
+
+def _unit(row: Row) -> str:
+    is_energy = row["unit"] == "pJ"
+    unit = "" if is_energy or row["unit"] == "share" else row["unit"]
+    return f"{unit} per sample".strip() if row["quantity"].endswith("_per_sample") else unit
+
+
+def _change(row: Row) -> Cell:
+    """Return by how many points a share changed, or by what factor an amount did."""
+    before, after = row["dense"], row["compressed"]
+    if before is None or after is None:
+        return Cell(MISSING, None)
+    if row["unit"] == "share":
+        return Cell(f"{100 * (after - before):+.1f} points".replace("-", "−"), after - before)
+    if before == after:
+        return Cell("the same", 1.0)
+    if not before or not after:
+        return Cell(MISSING, None)
+    factor = max(before, after) / min(before, after)
+    if factor < 1.0005:
+        return Cell("about the same", after / before)
+    if factor < 1.5:
+        return Cell(f"{100 * (after / before - 1):+.1f} %".replace("-", "−"), after / before)
+    return Cell(f"{factor:,.3g} times {'less' if before > after else 'more'}", after / before)

@@ -22,6 +22,16 @@ def exact(value: Any) -> str:
     return f"{value:,.0f}" if isinstance(value, (int, float)) else str(value)
 
 
+def words(name: str) -> str:
+    """Return a key of the document as words."""
+    return name.removesuffix("_per_sample").replace("_", " ")
+
+
+def or_unpriced(value: float | None) -> str:
+    """Return an energy, or that there is no price for it."""
+    return "unpriced" if value is None else exact(value)
+
+
 def significant(value: float | None) -> str:
     """Return a number to four significant digits."""
     return MISSING if value is None else f"{value:.4g}"

@@ -1,14 +1,15 @@
 """The report's files, each whole or not at all.
 
 In: a context whose stages up to ``energy`` are up to date. Out: ``report.json``, ``report.html``,
-``recipe.yaml`` and ``thresholds.yaml`` in the deployment folder. All four are rendered before the
-first is written.
+``layers.csv``, ``cores.csv``, ``recipe.yaml`` and ``thresholds.yaml`` in the deployment folder. All
+are rendered before the first is written.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import yaml
 from pipeline.context import Context
 from pipeline.deployment import Reported
 from pipeline.errors import OutputError
+from pipeline.report.csv_files import as_csv
 from pipeline.report.document import build_document
 from pipeline.report.html import render_html
 
+_NUMBERS = re.compile(r"\[\n\s*-?\d[-+.\deE]*(?:,\n\s*-?\d[-+.\deE]*)*\n\s*\]")
 _RECIPE_HEAD = "# The complete recipe of this deployment, defaults included; pass it to --recipe.\n"
 _THRESHOLDS_HEAD = """\
 # Thresholds that belong to checkpoint.pt. A state dict holds no threshold: after loading it, set
@@ -48,8 +51,10 @@ def write_report(context: Context) -> Reported:
     """
     document = build_document(context)
     texts = {
-        "report.json": json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "report.json": _as_json(document),
         "report.html": render_html(document),
+        "layers.csv": as_csv(document["layers"]),
+        "cores.csv": as_csv(document["cores"]),
         "recipe.yaml": _RECIPE_HEAD + yaml.safe_dump(document["recipe"], sort_keys=False),
     }
     if context.model.is_module:
@@ -57,6 +62,14 @@ def write_report(context: Context) -> Reported:
     for name, text in texts.items():
         _write_whole(context.out / name, text)
     return Reported(tuple(texts))
+
+
+def _as_json(document: dict[str, Any]) -> str:
+    """Return indented JSON with every list of plain numbers on one line."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    # a string never holds a bare line feed, so that only lists can match
+    return _NUMBERS.sub(lambda m: " ".join(m.group().split()).replace("[ ", "[").replace(
+        " ]", "]"), text) + "\n"
 
 
 def _thresholds(document: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Other people's tools that answer the same question: optional, run as the user's own install."""

@@ -1,0 +1,67 @@
+"""What every source of a trace sent, as the account counts it: when it left, or when it was fired.
+
+In: a trace and tables of events. Out: each table with the spikes or messages that it multiplies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.emulate import Trace
+from pipeline.fan_out import FanOut
+from pipeline.kernels_counting import n_spikes
+from pipeline.network import Network
+
+
+def sent_by(
+    network: Network, trace: Trace, tables: tuple[FanOut, ...]
+) -> Iterator[tuple[FanOut, NDArray[Any]]]:
+    """Yield each table that counts anything with what its source sent, (n, n_source, t)."""
+    for table in tables:
+        if not table.names:
+            continue
+        sent = trace.spikes[table.source]
+        sent = np.ascontiguousarray(sent.reshape(len(sent), -1, sent.shape[-1]))
+        if table.moment == "fired":
+            sent = _fired(network, table.source, sent, trace.late[table.source])
+        yield table, sent
+
+
+def rates_of(sent: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return how often each source sent something, and in which samples it was graded.
+
+    Parameters
+    ----------
+    sent : (n, k, t) integers, contiguous
+
+    Returns
+    -------
+    rates : (k, n) int64
+    is_graded : (n,) bool, whether a value of the sample is none of -1, 0 and 1
+    """
+    n_samples, n_sources, _ = sent.shape
+    if sent.dtype == np.uint8 and sent.max() <= 1:
+        rates = np.empty((n_sources, n_samples), dtype=np.int64)
+        n_spikes(sent, rates)
+        return rates, np.zeros(n_samples, dtype=np.bool_)
+    flat = sent.reshape(n_samples, -1)
+    is_graded = (flat.max(axis=1) > 1) | (flat.min(axis=1) < -1)
+    return np.count_nonzero(sent, axis=-1).astype(np.int64).T, is_graded
+
+
+def _fired(
+    network: Network, name: str, left: NDArray[np.uint8], late: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Return what was fired, one step after it was, (n, n_neurons, t); delays undone."""
+    layer, n_steps = network.layer(name), left.shape[-1]
+    delays = np.repeat(np.array(layer.axonal_delay), layer.n_neurons // layer.n_channels)
+    fired = np.zeros_like(left)
+    for delay in np.unique(delays):
+        own = delays == delay
+        known = np.concatenate([left[:, own], late[:, own, :delay]], axis=-1)
+        fired[:, own] = known[..., delay : delay + n_steps]
+    return fired

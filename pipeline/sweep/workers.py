@@ -1,0 +1,194 @@
+"""Processes of one thread each, that take work and leave results in the store.
+
+In: pieces of work. Out: a :class:`Reply` to each. The driver holds a pipe to each process: one that
+dies is noticed at once and its work handed to another; when the driver dies, the pipes close, and
+each process ends after what it is at. Work is claimed, so that two drivers share it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pipeline.errors import PipelineError
+from pipeline.sweep.claims import try_claim
+from pipeline.sweep.results import is_unwritable
+
+if TYPE_CHECKING:
+    from pipeline.sweep.trial import Bench, Study
+
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+_GRACE_S = 3.0
+
+
+class Work(Protocol):
+    """A piece of work."""
+
+    @property
+    def key(self) -> str:
+        """The key of what it computes."""
+
+    def run(self, bench: Bench) -> None:
+        """Compute what is missing and store it."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of a piece of work.
+
+    Attributes
+    ----------
+    kind : done; busy, another process has it; error, it failed; died, its process is gone;
+        unwritable, the store takes no more
+    text, trace : of an error
+    errno : of an unwritable store
+    """
+
+    kind: Literal["done", "busy", "error", "died", "unwritable"]
+    text: str = ""
+    trace: str = ""
+    errno: int = 0
+    elapsed_s: float = 0.0
+
+
+def do(work: Work, bench: Bench) -> Reply:
+    """Do a piece of work under its claim."""
+    begin = time.perf_counter()
+    try:
+        with try_claim(bench.store.lock(work.key)) as is_mine:
+            if not is_mine:
+                return Reply("busy")
+            work.run(bench)
+    except PipelineError as error:
+        return Reply("error", str(error))
+    except OSError as error:
+        if is_unwritable(error):
+            return Reply("unwritable", error.strerror or str(error), errno=error.errno or 0)
+        return _defect(error)
+    except Exception as error:  # one configuration must not end the others: the border of a process
+        return _defect(error)
+    return Reply("done", elapsed_s=time.perf_counter() - begin)
+
+
+def _defect(error: Exception) -> Reply:
+    return Reply("error", f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+class Workers:
+    """Some processes; with ``n`` 1 the work is done in this one."""
+
+    def __init__(self, n: int, study: Study) -> None:
+        self._study, self._n = study, n
+        self._processes: dict[Connection, BaseProcess] = {}
+        self._at: dict[Connection, Work] = {}
+        self._bench: Bench | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no process is free."""
+        return len(self._at) >= self._n
+
+    @property
+    def n_at_work(self) -> int:
+        """Processes that are at work."""
+        return len(self._at)
+
+    def give(self, work: Work) -> None:
+        """Hand a piece of work to a free process."""
+        free = [c for c in self._processes if c not in self._at]
+        connection = free[0] if free else self._start()
+        self._at[connection] = work
+        connection.send(work)
+
+    def finished(self, timeout_s: float) -> Iterator[tuple[Work, Reply]]:
+        """Yield what finished within some time, as soon as anything has."""
+        for ready in wait(list(self._at), timeout_s):
+            assert isinstance(ready, Connection)
+            work = self._at.pop(ready)
+            try:
+                reply = ready.recv()
+            except (EOFError, ConnectionError):
+                process = self._processes.pop(ready)
+                process.join(_GRACE_S)
+                reply = Reply("died", f"its process died (exit code {process.exitcode})")
+                ready.close()
+            yield work, reply
+
+    def do_here(self, work: Work) -> Reply:
+        """Do a piece of work in this process, with one thread."""
+        from pipeline.compress.threads import one_thread
+        from pipeline.sweep.trial import Bench
+
+        if self._bench is None:
+            self._bench = Bench(self._study)
+        with one_thread():
+            return do(work, self._bench)
+
+    def stop(self) -> None:
+        """End all processes; what they are at is dropped, what they stored stays."""
+        for process in self._processes.values():
+            process.terminate()
+        until = time.monotonic() + _GRACE_S
+        for connection, process in self._processes.items():
+            process.join(max(0.0, until - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+            connection.close()
+        self._processes.clear()
+        self._at.clear()
+
+    def _start(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._study), daemon=True)
+        with _environment(_ONE_THREAD):  # read when the libraries are imported
+            process.start()
+        theirs.close()
+        self._processes[ours] = process
+        return ours
+
+
+def _serve(connection: Connection, study: Study) -> None:
+    """Answer work until the pipe closes; the body of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
+    signal.signal(signal.SIGTERM, _end)
+    from pipeline.compress.threads import one_thread
+    from pipeline.sweep.trial import Bench
+
+    bench = Bench(study)
+    with one_thread():
+        while True:
+            try:
+                work = connection.recv()
+                connection.send(do(work, bench))
+            except (EOFError, ConnectionError):
+                return  # the driver is gone
+
+
+def _end(*_: object) -> None:
+    """Leave as an exception does, so that temporary files are removed."""
+    raise SystemExit(1)
+
+
+@contextmanager
+def _environment(changes: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

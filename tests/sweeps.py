@@ -1,0 +1,110 @@
+"""What the tests of sweeps share: a small network in a file, its spikes, and a run of a sweep."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RECIPE = {
+    "calibration": {"n_samples": 20}, "evaluate": {"n_validation": 20, "n_test": 20},
+    "energy": {"n_samples": 10},
+}
+GRID = {"recipe": RECIPE, "sparsity": [0.3, 0.6], "bits": [3, 8], "target": ["loihi1", "loihi2"]}
+
+
+@pytest.fixture
+def net_model(tmp_path: Path, dense_chain: Callable[..., Any]) -> Path:
+    """A model folder whose network is a NetX file: no module, and so no Lava to wait for."""
+    return write_net_model(tmp_path / "small", dense_chain((12, 16, 5), n_steps=20))
+
+
+def write_net_model(folder: Path, network: Any) -> Path:
+    from pipeline.export_netx import write_netx
+
+    folder.mkdir()
+    write_netx(network, folder / "network.net", "a test")
+    rng, arrays = np.random.default_rng(1), {}
+    for split in ("calibration", "validation", "test"):
+        shape = (20, *network.input_shape, network.n_steps)
+        arrays[f"{split}_spikes"] = (rng.random(shape) < 0.3).astype(np.uint8)
+        arrays[f"{split}_labels"] = rng.integers(0, 5, 20)
+    np.savez(folder / "spikes.npz", **arrays)
+    (folder / "model.yaml").write_text(yaml.safe_dump({
+        "network": "network.net", "input_shape": list(network.input_shape),
+        "n_steps": network.n_steps, "data": {"kind": "npz", "file": "spikes.npz"}}))
+    return folder
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Callable[..., Any]:
+    """Run of a sweep of a model folder in this process, or with more workers; a dict of axes."""
+    from pipeline.model_folder import find_model
+    from pipeline.sweep.driver import Sweep
+    from pipeline.sweep.progress import Progress
+    from pipeline.sweep.space import load_space
+
+    def run(model: Path, grid: dict[str, Any], out: Path | None = None, workers: int = 1) -> Any:
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(grid, sort_keys=False))
+        return Sweep(load_space(path, "loihi1"), find_model(str(model)), out or tmp_path / "out",
+                     workers, Progress()).run()
+
+    return run
+
+
+@pytest.fixture
+def start_driver(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start of a sweep in a process of its own, as a user starts it."""
+    script = tmp_path / "driver.py"
+    script.write_text(textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(REPOSITORY)!r})
+
+        if __name__ == "__main__":
+            import typer
+            from pipeline.errors import PipelineError
+            from pipeline.sweep.command import sweep
+
+            app = typer.Typer(pretty_exceptions_enable=False)
+            app.command()(sweep)
+            try:
+                app()
+            except PipelineError as error:
+                print(f"spikefit: {{error}}", file=sys.stderr)
+                sys.exit(2)
+    """))
+
+    def start(model: Path, grid: dict[str, Any], out: Path, *more: object, **popen: Any) -> Any:
+        path = tmp_path / f"{out.name}.yaml"
+        path.write_text(yaml.safe_dump(grid, sort_keys=False))
+        return subprocess.Popen(
+            [sys.executable, script, "--sweep", path, "--model", model, "--out", out,
+             *map(str, more)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def results() -> Callable[[Path], dict[str, Any]]:
+    """Every result of a study folder, without times."""
+
+    def read(out: Path) -> dict[str, Any]:
+        found = {}
+        for kind in ("outcomes", "prices", "sensitivity", "dense"):
+            for path in sorted((out / ".store" / kind).glob("*.json")):
+                result = json.loads(path.read_text())
+                result.pop("elapsed_s", None)
+                found[f"{kind}/{path.name}"] = result
+        return found
+
+    return read
