@@ -129,7 +129,10 @@ def _energy_rows(energy: EnergyReport) -> list[tuple[str, str]]:
         if not prices.by_event_pj:
             text = "unpriced: no published energies for this chip; see the counts"
         else:
-            text = f"{prices.total_pj / 1e3:,.1f} nJ a sample by {prices.name} (proxy"
+            low, high = (f"{pj / 1e3:,.1f}" for pj in prices.band_pj)
+            # two readings of an active neuron update, which no source defines
+            band = low if low == high else f"{low} to {high}"
+            text = f"{band} nJ a sample by {prices.name} (proxy"
             text += ")" if prices.is_complete else f", incomplete{missing})"
         rows.append(("energy", text))
     return rows
