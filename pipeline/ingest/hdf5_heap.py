@@ -1,8 +1,9 @@
-"""Variable-length words of HDF5 files, read from the bytes.
+"""Words of variable length in an HDF5 file, read from its bytes.
 
-In: a scalar dataset. Out: its bytes. HDF5's own reader loops forever on a damaged global heap and
-allocates whatever length a word declares, 4 GB at most (2.0.0, found by fuzzing); a NetX file has
-such words in the type of every layer's neurons.
+In: where a dataset refers to words. Out: their bytes. HDF5's own reader loops forever on a damaged
+global heap and allocates whatever length a word declares, 4 GB at most (2.0.0, found by fuzzing).
+Heaps that overlap and words referred to many times are bounded: together they take no more than
+the file has.
 
 References
 ----------
@@ -12,57 +13,69 @@ HDF5 File Format Specification 3.0, III.E "Global Heap" and VIII.B.2 "Variable-L
 from __future__ import annotations
 
 import struct
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import h5py
-
-_REFERENCE = struct.Struct("<IQI")  # length, address of the heap, index in it
-_HEAP = struct.Struct("<4sB3xQ")  # signature, version, size
-_OBJECT = struct.Struct("<HH4xQ")  # index, reference count, size
-_MAX_OBJECTS = 1 << 16  # an index has 16 bits
-_MAX_LENGTH = 255
+REFERENCE = struct.Struct("<IQI")  # length, address of the heap, index in it
+_HEAP = struct.Struct("<4s4xQ")  # signature, size
+_OBJECT = struct.Struct("<H6xQ")  # index, size
+_MAX_HEAP_BYTES = 1 << 24  # of all heaps; what is kept of them is ten times as large
 
 
-def read_word(dataset: h5py.Dataset) -> bytes:
-    """Return the one variable-length string of a dataset.
+class Heaps:
+    """The global heaps of a file of ``n_bytes``, whose addresses count from ``base``."""
 
-    Raises
-    ------
-    ValueError
-        If it is not where the file says.
-    """
-    file = dataset.file
-    offset = dataset.id.get_offset()
-    if offset is None or file.id.get_create_plist().get_sizes() != (8, 8):
-        raise ValueError("a word that is not stored as h5py stores it; copy the file with h5repack")
-    with open(file.filename, "rb") as stream:
-        length, heap, index = _unpack(stream, _REFERENCE, offset)
-        if length > _MAX_LENGTH:
-            raise ValueError(f"a word of {length} bytes")
-        return _object(stream, file.userblock_size + heap, index)[:length]
+    def __init__(self, raw: BinaryIO, base: int, n_bytes: int) -> None:
+        self._raw, self._base, self._n_bytes = raw, base, n_bytes
+        self._n_heap_bytes, self._n_word_bytes = min(n_bytes, _MAX_HEAP_BYTES), n_bytes
+        self._known: dict[int, dict[int, tuple[int, int]]] = {}
 
+    def words(self, position: int, n_words: int) -> list[bytes]:
+        """Return the words whose references begin at a position of the file.
 
-def _object(stream: BinaryIO, heap: int, wanted: int) -> bytes:
-    """Return the start of an object of the heap at a position of the file."""
-    signature, _, heap_size = _unpack(stream, _HEAP, heap)
-    if signature != b"GCOL":
-        raise ValueError("no heap of words where one should be")
-    position, end = heap + _HEAP.size, heap + heap_size
-    for _ in range(_MAX_OBJECTS):
-        if position + _OBJECT.size > end:
-            break
-        index, _, size = _unpack(stream, _OBJECT, position)
-        position += _OBJECT.size
-        if index == wanted:
-            stream.seek(position)
-            return stream.read(min(size, _MAX_LENGTH))
-        position += -(-size // 8) * 8
-    raise ValueError("a word that is not in its heap")
+        Raises
+        ------
+        ValueError
+            If one is not where the file says.
+        """
+        references = self._read(position, n_words * REFERENCE.size)
+        return [self._word(*found) for found in REFERENCE.iter_unpack(references)]
 
+    def _word(self, length: int, address: int, index: int) -> bytes:
+        if length == 0:
+            return b""
+        if address not in self._known:
+            self._known[address] = self._objects(self._base + address)
+        position, size = self._known[address].get(index, (0, -1))
+        if size < 0:
+            raise ValueError("a word that is not in its heap")
+        if length > size:
+            raise ValueError(f"a word of {length} bytes of which {size} are stored")
+        self._n_word_bytes -= length
+        if self._n_word_bytes < 0:
+            raise ValueError("words of more bytes than the file has")
+        return self._read(position, length)
 
-def _unpack(stream: BinaryIO, layout: struct.Struct, position: int) -> tuple[Any, ...]:
-    stream.seek(min(position, 1 << 62))
-    content = stream.read(layout.size)
-    if len(content) < layout.size:
-        raise ValueError("a word beyond the end of the file")
-    return layout.unpack(content)
+    def _objects(self, position: int) -> dict[int, tuple[int, int]]:
+        """Return where the objects of the heap at a position begin, and their sizes."""
+        signature, n_bytes = _HEAP.unpack(self._read(position, _HEAP.size))
+        if signature != b"GCOL":
+            raise ValueError("no heap of words where one should be")
+        self._n_heap_bytes -= n_bytes
+        if self._n_heap_bytes < 0:
+            raise ValueError(f"a heap of words of {n_bytes} bytes, too many for the file")
+        position += _HEAP.size
+        content, at, found = self._read(position, max(n_bytes - _HEAP.size, 0)), 0, {}
+        while at + _OBJECT.size <= len(content):
+            index, size = _OBJECT.unpack_from(content, at)
+            at += _OBJECT.size
+            if index == 0 or size > len(content) - at:  # the free space at the end; damage
+                break
+            found[index] = (position + at, size)
+            at += -(-size // 8) * 8
+        return found
+
+    def _read(self, position: int, n_bytes: int) -> bytes:
+        if position + n_bytes > self._n_bytes:
+            raise ValueError("a word beyond the end of the file")
+        self._raw.seek(position)
+        return self._raw.read(n_bytes)

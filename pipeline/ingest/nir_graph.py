@@ -22,7 +22,8 @@ import numpy as np
 
 from pipeline.errors import CheckpointError, PipelineError
 from pipeline.export_nir import DT, METADATA_KEY, SCHEMA, comparable, difference, to_graph
-from pipeline.ingest.hdf5_tree import FAULTS_OF_A_DAMAGED_FILE, Tree, digest, read_tree
+from pipeline.ingest.hdf5_bounded import FAULTS_OF_A_DAMAGED_FILE, printable, reason
+from pipeline.ingest.hdf5_tree import Tree, digest, read_tree
 from pipeline.ingest.nir_foreign import check_kind, to_network
 from pipeline.ingest.nir_layer import MAX_NEURONS
 from pipeline.ledger import Ledger, LedgerEntry
@@ -169,7 +170,7 @@ def _guarded(read: Callable[[], _T], where: str) -> _T:
         return read()
     except PipelineError as error:
         kind = type(error) if isinstance(error, CheckpointError) else CheckpointError
-        raise kind(f"{where}: {error}") from None
+        raise kind(f"{where}: {printable(str(error))}") from None
     except FAULTS_OF_A_DAMAGED_FILE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{where}: damaged ({type(error).__name__}: {reason})") from None
+        what = f"{type(error).__name__}: {reason(error)}"
+        raise CheckpointError(f"{where}: damaged ({what})") from None
