@@ -24,11 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardware_targets import Target, load_target
+from pipeline.mapping.place import place
+from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
 from pipeline.neuron import Neuron, SigmaDeltaNeuron
-from pipeline.place import place
-from pipeline.placement import Placement
 
 BITS = 8
 

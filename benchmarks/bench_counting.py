@@ -3,8 +3,8 @@
 ``.venv/bin/python benchmarks/bench_counting.py [network ...]``. Networks as trained, quantized to 8
 bits; pruned ones lose the smallest nine tenths of each group's weights. Best of several runs, one
 after another in one process, after a first that compiles. ``counts`` is all of
-``pipeline.counts.count``, tables included; ``times`` is what ``pipeline.energy.account`` adds to
-it, emulating the input again, one step at a time.
+``pipeline.account.counts.count``, tables included; ``times`` is what
+``pipeline.account.energy.account`` adds to it, emulating the input again, one step at a time.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 
 from hardware_targets import load_target
 from models.data.splits import load_split
-from pipeline.counts import count
+from pipeline.account.counts import count
+from pipeline.account.energy import account
 from pipeline.emulate import emulate
-from pipeline.energy import account
 from pipeline.ingest import slayer
 from pipeline.ingest.checkpoint import load_module
+from pipeline.mapping.place import place
 from pipeline.model_folder import find_model
 from pipeline.network import Network, Synapse
-from pipeline.place import place
 from pipeline.quantize import as_trained
 
 NAMES = ("nmnist_mlp", "nmnist_cnn")

@@ -11,7 +11,7 @@ from rich.status import Status
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipeline.energy_report import EnergyReport
+    from pipeline.account.energy_report import EnergyReport
     from pipeline.line import Finished, Line
 
 

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.account.fan_out import owners_of
 from pipeline.artifact import save_artifact
 from pipeline.emulate import BiasFrom, Trace, check_input
 from pipeline.errors import ExportError
-from pipeline.fan_out import owners_of
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.graded import encodes, file_dtype
 from pipeline.lava_session import run_within_limit
 from pipeline.lower import without_joins
+from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, Layer, Network
 from pipeline.neuron import CubaNeuron, ResonatorNeuron
-from pipeline.placement import Placement
 
 _GRADED_BITS = 24
 

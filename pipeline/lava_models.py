@@ -24,7 +24,7 @@ from lava.proc.rf_iz.process import RF_IZ
 from lava.proc.sdn.models import PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed
 from lava.proc.sdn.process import Delta, Sigma, SigmaDelta
 
-from pipeline.lava_counting import CoreCounter, count_neurons, listen, unplug
+from pipeline.account.lava_counting import CoreCounter, count_neurons, listen, unplug
 
 
 class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
@@ -93,7 +93,7 @@ class _Sample:
     """
 
     _cleared: tuple[str, ...] = ()
-    _state: tuple[str, ...] = ()  # what makes an update active, see pipeline.counts
+    _state: tuple[str, ...] = ()  # what makes an update active, see pipeline.account.counts
     _ports: tuple[str, ...] = ("a_in",)
     _recorded: dict[str, str] = {}
 

@@ -20,8 +20,8 @@ from lava.proc.sdn.process import ActivationMode, Delta, Sigma, SigmaDelta
 from lava.utils.weightutils import SignMode
 from numpy.typing import NDArray
 
-from pipeline.connectivity import unrolled
 from pipeline.graded import encodes, is_graded
+from pipeline.mapping.connectivity import unrolled
 from pipeline.network import INPUT, Layer, Network, Synapse
 from pipeline.network_checks import MAX_AXONAL_DELAY
 from pipeline.neuron import CubaNeuron, ResonatorNeuron

@@ -21,9 +21,9 @@ from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.proc import io
 from lava.proc.conv.process import Conv
 
+from pipeline.account.lava_counting import counted_files
 from pipeline.artifact import load_artifact
 from pipeline.graded import depths, encodes, file_dtype
-from pipeline.lava_counting import counted_files
 from pipeline.lava_models import MODELS
 from pipeline.lava_wiring import wire
 from pipeline.network import Layer, Network

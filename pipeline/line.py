@@ -31,8 +31,8 @@ from pipeline.recipe import Recipe
 from pipeline.stages import STAGES, Stage
 
 # what cannot change an artifact; the report stage and sweeps hash their own packages
-_NO_EFFECT = ("cli.py", "console.py", "console_network.py", "inspection.py", "diverge.py",
-              "report", "sweep")
+_NO_EFFECT = ("cli.py", "console.py", "console_files.py", "console_network.py",
+              "console_targets.py", "inspection.py", "diverge.py", "report", "search", "sweep")
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def _place(context: Context) -> Any:
     import numpy as np
 
     from pipeline.emulate import emulate
-    from pipeline.place import check_rules, place
+    from pipeline.mapping.place import check_rules, place
 
     network, settings = context.value("quantize").network, context.recipe.place
     check_rules(network, context.target, settings.max_chips)
@@ -206,8 +206,8 @@ def _slayer_trace(context: Context, integers: Integers, spikes: NDArray[np.uint8
 
 
 def _energy(context: Context) -> Any:
+    from pipeline.account.energy import account
     from pipeline.emulate import emulate
-    from pipeline.energy import account
 
     network = context.value("quantize").network
     data = model_split(context.model, "test", context.recipe.energy.n_samples)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import kernels_graded, kernels_synapses
-from pipeline.connectivity import unrolled
+from pipeline.mapping.connectivity import unrolled
 from pipeline.network import Layer, Network, Shape, Synapse
 from pipeline.neuron import ResonatorNeuron, SigmaDeltaNeuron
 

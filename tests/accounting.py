@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from hardware_targets import Target, load_target
 from pipeline.emulate import Trace, emulate
 from pipeline.lower import without_joins
+from pipeline.mapping.place import place
+from pipeline.mapping.placement import Core, CoreSynapses, Placement
 from pipeline.network import INPUT, ConvGeometry, Join, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
 from pipeline.neuron import CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
-from pipeline.place import place
-from pipeline.placement import Core, CoreSynapses, Placement
 
 N_STEPS = 14
 

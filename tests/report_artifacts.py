@@ -106,10 +106,10 @@ def bench(
     compressed: dict[str, Any], report_recipe: Recipe, tmp_path: Path
 ) -> Callable[..., Bench]:
     """Builder of a context on a target, optionally on small cores."""
+    from pipeline.account.energy import account
     from pipeline.emulate import emulate
-    from pipeline.energy import account
+    from pipeline.mapping.place import place
     from pipeline.model_folder import ModelDescription, ModelFolder
-    from pipeline.place import place
 
     def build(target_name: str = "loihi1", neurons_per_core: int | None = None) -> Bench:
         target = load_target(target_name)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.connectivity import unrolled
+from pipeline.mapping.connectivity import unrolled
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
 

@@ -19,12 +19,12 @@ from accounting import (
 )
 
 from hardware_targets import load_target
-from pipeline.activity import active_over_time
-from pipeline.counts import EVENTS, count, count_over_time, n_updates
+from pipeline.account.activity import active_over_time
+from pipeline.account.counts import EVENTS, count, count_over_time, n_updates
 from pipeline.emulate import Trace, emulate
 from pipeline.errors import DataError
+from pipeline.mapping.place import place
 from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
-from pipeline.place import place
 
 BY_LOOPS = set(EVENTS) - {
     "neuron_updates_active", "neuron_updates_idle", "neuron_updates_spiked"}

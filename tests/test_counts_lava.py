@@ -15,11 +15,11 @@ from accounting import (
 )
 
 from hardware_targets import load_target
-from pipeline.counts import count
+from pipeline.account.counts import count
 from pipeline.emulate import BiasFrom, emulate
 from pipeline.export_netx import write_netx
 from pipeline.lava_backend import LavaJob, run_lava_many
-from pipeline.place import place
+from pipeline.mapping.place import place
 
 pytestmark = pytest.mark.slow
 

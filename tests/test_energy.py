@@ -8,12 +8,12 @@ import torch
 from accounting import case, random_network, sigma_delta_network, small_cores
 
 from hardware_targets import load_target
+from pipeline.account.counts import READINGS, Counts
+from pipeline.account.energy import account
 from pipeline.artifact import load_artifact, save_artifact
-from pipeline.counts import READINGS, Counts
 from pipeline.emulate import emulate
-from pipeline.energy import account
+from pipeline.mapping.place import place
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
-from pipeline.place import place
 
 NEURON = CubaNeuron(1024, 128, 60)
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.compress import filter_spikes
-from pipeline.connectivity import unrolled
 from pipeline.importance import _kernel_energy, output_importance
+from pipeline.mapping.connectivity import unrolled
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hardware_targets import check_layers, load_target
-from pipeline.layer_facts import facts_of
+from pipeline.mapping.layer_facts import facts_of
 from pipeline.network import INPUT, ConvGeometry, Layer, Synapse
 from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardware_targets import load_target
-from pipeline.mesh import arrange, traffic_of
+from pipeline.mapping.mesh import arrange, traffic_of
 
 
 def way(slots: np.ndarray, senders: np.ndarray, receivers: np.ndarray, w: np.ndarray) -> float:

@@ -23,12 +23,12 @@ from accounting import (
 )
 from numpy.typing import NDArray
 
-from pipeline.counts import count
+from pipeline.account.counts import count
+from pipeline.account.neurobench import neurobench_metrics
 from pipeline.emulate import emulate
 from pipeline.lower import without_joins
+from pipeline.mapping.place import place
 from pipeline.network import INPUT, Network, Synapse
-from pipeline.neurobench import neurobench_metrics
-from pipeline.place import place
 
 Operations = Callable[[torch.Tensor, torch.nn.Module, bool], int]
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_targets import Target, load_target
-from pipeline.connectivity import unrolled
-from pipeline.conv_tiles import ConvTiles
 from pipeline.errors import DesignRuleError
+from pipeline.mapping.connectivity import unrolled
+from pipeline.mapping.conv_tiles import ConvTiles
+from pipeline.mapping.place import place
+from pipeline.mapping.placement import Placement, neurons_in
+from pipeline.mapping.synapse_format import widths_of
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
-from pipeline.place import place
-from pipeline.placement import Placement, neurons_in
-from pipeline.synapse_format import widths_of
 
 NEURON = CubaNeuron(1024, 128, 80)
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))

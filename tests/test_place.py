@@ -11,9 +11,9 @@ import pytest
 from hardware_targets import Target, load_target
 from pipeline.artifact import load_artifact, save_artifact
 from pipeline.errors import DesignRuleError
+from pipeline.mapping.place import check_rules, place
+from pipeline.mapping.placement import Cut
 from pipeline.network import INPUT, CubaNeuron, Join, Layer, Network, Synapse
-from pipeline.place import check_rules, place
-from pipeline.placement import Cut
 
 NEURON = CubaNeuron(1024, 128, 80)
 

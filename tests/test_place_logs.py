@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from hardware_targets import load_target
-from pipeline.place import place
+from pipeline.mapping.place import place
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

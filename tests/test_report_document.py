@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.emulate import Trace, emulate
+from pipeline.mapping.place import Placement
 from pipeline.network import INPUT, Layer, Network
-from pipeline.place import Placement
 from pipeline.report import build_document, render_html
 
 

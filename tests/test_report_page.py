@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.account.energy import account
 from pipeline.compare import compare_traces
 from pipeline.deployment import Ingested, Integers, Verification
 from pipeline.emulate import Trace, emulate
-from pipeline.energy import account
+from pipeline.mapping.place import place
 from pipeline.network import Network, Synapse
-from pipeline.place import place
 from pipeline.report import build_document, render_html, units
 
 JOULES = re.compile(r"\d[\d.,]*\s*[pnµm]?J\b")

@@ -17,7 +17,7 @@ from hardware_targets.accumulation import (
     accumulated_voltage_in_range,
 )
 from pipeline.emulate import emulate
-from pipeline.layer_facts import facts_of
+from pipeline.mapping.layer_facts import facts_of
 from pipeline.network import INPUT, Layer, Network, Synapse
 from pipeline.neuron import CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
 

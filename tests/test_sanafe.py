@@ -17,15 +17,15 @@ from accounting import inputs, random_network, small_cores
 from numpy.typing import NDArray
 
 from hardware_targets import Target, load_target
-from pipeline.counts import Counts, count
+from pipeline.account.counts import Counts, count
+from pipeline.account.energy import account
+from pipeline.account.oracles.sanafe_bridge import SanafeRun, executed_edges, run_sanafe
 from pipeline.emulate import Trace, emulate
-from pipeline.energy import account
 from pipeline.errors import MissingExtraError, UnsupportedLayerError
 from pipeline.lower import without_joins
+from pipeline.mapping.place import place
+from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, Network, Synapse
-from pipeline.oracles.sanafe_bridge import SanafeRun, executed_edges, run_sanafe
-from pipeline.place import place
-from pipeline.placement import Placement
 
 PRICED = ("dense", "sparse", "conv")  # nahuku-fit has no run-length price
 EXACT = {"rtol": 1e-9, "atol": 0}

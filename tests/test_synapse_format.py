@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_targets import load_target
-from pipeline import kernels_placement as kernels
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
-from pipeline.synapse_format import (
+from pipeline.mapping import kernels_placement as kernels
+from pipeline.mapping.synapse_format import (
     Widths,
     delay_bits,
     formats_of,
@@ -18,6 +17,7 @@ from pipeline.synapse_format import (
     shortest,
     widths_of,
 )
+from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
 
 NEURON = CubaNeuron(1024, 128, 80)
 ROWS = {"sparse": kernels.SPARSE, "run-length": kernels.RUN_LENGTH, "dense": kernels.DENSE}

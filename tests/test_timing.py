@@ -10,16 +10,16 @@ import pytest
 from accounting import Case, all_fired, case, random_network, reaches, small_cores
 
 from hardware_targets import load_target
-from pipeline.activity import active_over_time
-from pipeline.counts import READINGS, Reading, count
+from pipeline.account.activity import active_over_time
+from pipeline.account.counts import READINGS, Reading, count
+from pipeline.account.energy import account
+from pipeline.account.latency import UNDECIDED, latency
+from pipeline.account.links import DIRECTIONS
+from pipeline.account.timing import Timing, time_steps
 from pipeline.emulate import Trace, emulate, emulate_pieces
-from pipeline.energy import account
-from pipeline.latency import UNDECIDED, latency
-from pipeline.links import DIRECTIONS
 from pipeline.lower import without_joins
+from pipeline.mapping.place import place
 from pipeline.network import INPUT, CubaNeuron, Layer, Network, Readout, Synapse
-from pipeline.place import place
-from pipeline.timing import Timing, time_steps
 
 # nanoseconds typed in again from facts/hardware.md 2.1 and 2.2; what is not published is 0
 NS = {
@@ -137,7 +137,7 @@ def test_times_nobody_published_are_named_and_count_as_nothing() -> None:
 def test_activity_found_by_states_is_that_found_step_by_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pipeline import activity
+    from pipeline.account import activity
 
     of = case(random_network(4))
     fast = active_over_time(of.network, of.placement, of.trace)

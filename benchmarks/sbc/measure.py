@@ -16,20 +16,20 @@ from plan import Cell, Measurement
 
 from hardware_targets import load_target
 from models.data.splits import SpikeSet, draw_samples, load_split
+from pipeline.account.energy import account
 from pipeline.bank import LayerBank
 from pipeline.calibrate import Calibration, calibrate
 from pipeline.compress_synapse import CompressedSynapse, Level, Method, PrunedGroups
 from pipeline.compressor import compress_network, method_of
 from pipeline.distance import executed_losses
 from pipeline.emulate import Trace, accuracy, emulate
-from pipeline.energy import account
 from pipeline.errors import CalibrationError, CompressionError, DesignRuleError
 from pipeline.ingest import slayer
 from pipeline.ingest.checkpoint import load_module
+from pipeline.mapping.place import check_rules, place
 from pipeline.match_rates import match_rates
 from pipeline.model_folder import find_model
 from pipeline.network import Network
-from pipeline.place import check_rules, place
 from pipeline.quantize import as_trained, to_integers
 from pipeline.shrink import shrink
 

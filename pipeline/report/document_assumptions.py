@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from hardware_targets import Target
-from pipeline.energy_report import EXCLUDED, EnergyReport
+from pipeline.account.energy_report import EXCLUDED, EnergyReport
 
 Section = dict[str, Any]
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from hardware_targets import Target
+from pipeline.account.energy import account
 from pipeline.context import Context
 from pipeline.emulate import Trace
-from pipeline.energy import account
 from pipeline.errors import TargetError
+from pipeline.mapping.place import check_rules, place
+from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, Network
-from pipeline.place import check_rules, place
-from pipeline.placement import Placement
 
 Section = dict[str, Any]
 

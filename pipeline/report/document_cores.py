@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.account.counts import EVENTS
 from pipeline.compress_synapse import CompressedSynapse
 from pipeline.context import Context
-from pipeline.counts import EVENTS
+from pipeline.mapping.placement import Core
 from pipeline.network import Layer
-from pipeline.placement import Core
 from pipeline.report.document_time import core_times
 
 Row = dict[str, Any]

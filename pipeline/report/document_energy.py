@@ -1,8 +1,8 @@
 """The energy section of the report: counts, prices, what is missing, and what is assumed.
 
-In: an :class:`~pipeline.energy.EnergyReport`, its target and the rows of the cores. Out: plain
-JSON. A price set that prices nothing has no total; one that lacks an event has an incomplete total
-and names the event with its reason. Nothing is ever priced at zero for want of a price.
+In: an :class:`~pipeline.account.energy.EnergyReport`, its target and the rows of the cores. Out:
+plain JSON. A price set that prices nothing has no total; one that lacks an event has an incomplete
+total and names the event with its reason. Nothing is ever priced at zero for want of a price.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hardware_targets import Target
-from pipeline.counts import EVENTS, READINGS, n_updates
-from pipeline.energy_report import EnergyReport, PricedSet
+from pipeline.account.counts import EVENTS, READINGS, n_updates
+from pipeline.account.energy_report import EnergyReport, PricedSet
 from pipeline.report.document_assumptions import build_assumptions
 from pipeline.report.document_time import build_latency, static_row, timing_row
 

@@ -1,7 +1,7 @@
 """Times, latency and static power of the report: everything that is per second, not per event.
 
-In: an :class:`~pipeline.energy_report.EnergyReport`. Out: plain JSON. What no source gives is None,
-and says why.
+In: an :class:`~pipeline.account.energy_report.EnergyReport`. Out: plain JSON. What no source gives
+is None, and says why.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.energy_report import EnergyReport, PricedSet
-from pipeline.latency import UNDECIDED
+from pipeline.account.energy_report import EnergyReport, PricedSet
+from pipeline.account.latency import UNDECIDED
 
 Section = dict[str, Any]
 

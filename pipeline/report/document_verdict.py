@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.neurobench import NeuroBenchMetrics
+from pipeline.account.neurobench import NeuroBenchMetrics
 
 Section = dict[str, Any]
 

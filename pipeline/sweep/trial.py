@@ -20,6 +20,7 @@ import numpy as np
 
 from hardware_targets import Target
 from models.data.splits import SpikeSet
+from pipeline.account.energy import account
 from pipeline.artifact import load_artifact
 from pipeline.assemble import assemble
 from pipeline.calibrate import Calibration
@@ -27,11 +28,10 @@ from pipeline.compress_synapse import Level
 from pipeline.compressor import compress_network, method_of
 from pipeline.deployment import Integers
 from pipeline.emulate import Trace, accuracy, emulate
-from pipeline.energy import account
 from pipeline.errors import DesignRuleError, PipelineError
+from pipeline.mapping.place import check_rules, place
 from pipeline.model_folder import ModelFolder
 from pipeline.network import Network
-from pipeline.place import check_rules, place
 from pipeline.recipe import Recipe
 from pipeline.stages import calibration_split, model_split
 from pipeline.sweep.claimed_bank import ClaimedBank

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.counts import Counts
+from pipeline.account.counts import Counts
 
 _ADD_MULTIPLY_PJ = {"fp32": (0.9, 3.7), "int8": (0.03, 0.2)}
 

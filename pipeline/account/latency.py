@@ -1,7 +1,7 @@
 """When a network has decided: the step from which its leading output no longer changes.
 
 In: a network and a trace. Out: a :class:`Latency`, in steps; times a step's time it is the latency
-of :class:`~pipeline.energy.PricedSet`. Classes and ties are those of
+of :class:`~pipeline.account.energy.PricedSet`. Classes and ties are those of
 :func:`pipeline.emulate.accuracy`: the outputs' spikes, or voltages, summed up to a step, the lowest
 index first.
 """

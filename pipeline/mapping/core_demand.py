@@ -1,7 +1,8 @@
 """What a layer asks of its cores: any region of it as a core would hold it, against every limit.
 
 In: a layer, its synapse groups made ready, the cores it must reach. Out: pieces, and the limit that
-one breaks. Which regions are tried is in :mod:`pipeline.slices` and :mod:`pipeline.tile_grid`.
+one breaks. Which regions are tried is in :mod:`pipeline.mapping.slices` and
+:mod:`pipeline.mapping.tile_grid`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import Target
-from pipeline.conv_tiles import ConvTiles
+from pipeline.mapping.conv_tiles import ConvTiles
+from pipeline.mapping.placement import Format, Region, neurons_in
+from pipeline.mapping.synapse_format import Stored, Widths, measure_dense, shortest
 from pipeline.network import Layer
-from pipeline.placement import Format, Region, neurons_in
-from pipeline.synapse_format import Stored, Widths, measure_dense, shortest
 
 
 @dataclass(frozen=True)

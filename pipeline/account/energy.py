@@ -1,11 +1,11 @@
 """What counted events cost under each price set of a target.
 
 In: a trace, the placement of its network, and a target. Out: an :class:`EnergyReport`. Counts are
-exact (:mod:`pipeline.counts`); energy is a proxy: counts times prices, in picojoules, dynamic only.
-An event without a published price is never priced at zero: the total is then *incomplete* and the
-event is named. Since the sources do not define an active update, each set is a band of two
-readings. Static power is a row of its own, power times time, in no total. The 45 nm convention of
-the literature is a row of its own too: it is of no chip.
+exact (:mod:`pipeline.account.counts`); energy is a proxy: counts times prices, in picojoules,
+dynamic only. An event without a published price is never priced at zero: the total is then
+*incomplete* and the event is named. Since the sources do not define an active update, each set is a
+band of two readings. Static power is a row of its own, power times time, in no total. The 45 nm
+convention of the literature is a row of its own too: it is of no chip.
 
 A message pays ``message`` for both ends, and ``within_tile_spike`` where it stays in its tile, its
 hops otherwise; a message to another chip has no price for its way.
@@ -19,17 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import PriceSet, Target
-from pipeline.activity import active_over_time
-from pipeline.convention import conventions
-from pipeline.counts import READINGS, Counts, Reading, count, n_updates
+from pipeline.account.activity import active_over_time
+from pipeline.account.convention import conventions
+from pipeline.account.counts import READINGS, Counts, Reading, count, n_updates
+from pipeline.account.energy_report import Bill, EnergyReport, PricedSet, Static
+from pipeline.account.fan_out import FORMATS, OFF_CHIP_REASON, executed_in
+from pipeline.account.latency import latency
+from pipeline.account.neurobench import neurobench_metrics
+from pipeline.account.timing import Timing, time_steps
 from pipeline.emulate import Trace
-from pipeline.energy_report import Bill, EnergyReport, PricedSet, Static
-from pipeline.fan_out import FORMATS, OFF_CHIP_REASON, executed_in
-from pipeline.latency import latency
+from pipeline.mapping.placement import Placement
 from pipeline.network import Network
-from pipeline.neurobench import neurobench_metrics
-from pipeline.placement import Placement
-from pipeline.timing import Timing, time_steps
 
 
 def account(

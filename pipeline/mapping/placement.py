@@ -1,7 +1,7 @@
 """The nouns of a placement: cores, what each stores, and which limit decided each cut.
 
-In: nothing. Out: what :mod:`pipeline.place` makes and the account, the report and the export read.
-Neurons are numbered in C, Y, X order of their layer, everywhere.
+In: nothing. Out: what :mod:`pipeline.mapping.place` makes and the account, the report and the
+export read. Neurons are numbered in C, Y, X order of their layer, everywhere.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A layer of features cut into slices: the fewest that keep to every limit of a core.
 
-In: a :class:`~pipeline.core_demand.Demand` of a layer (features,). Out: its pieces and what decided
-their number, or the limit that a single neuron breaks. The number is found by filling core after
-core: a piece never needs less than a part of it (but for a word where entries begin elsewhere), so
-no cut into slices has fewer.
+In: a :class:`~pipeline.mapping.core_demand.Demand` of a layer (features,). Out: its pieces and what
+decided their number, or the limit that a single neuron breaks. The number is found by filling core
+after core: a piece never needs less than a part of it (but for a word where entries begin
+elsewhere), so no cut into slices has fewer.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.core_demand import Demand, DenseBlock, Excess, Piece
-from pipeline.placement import Cut
+from pipeline.mapping.core_demand import Demand, DenseBlock, Excess, Piece
+from pipeline.mapping.placement import Cut
 
 
 def cut_in_slices(demand: Demand) -> tuple[list[Piece], Cut] | Excess:

@@ -1,8 +1,8 @@
 """What would make a network fit that does not: narrower weights, more zeros, other formats.
 
-In: a :class:`~pipeline.partition.Partition` that failed. Out: a clause for its message. Each remedy
-is tried by cutting the changed network again, one change at a time; none is estimated. Zeros are
-put where weights are smallest, the same share in every group that may be changed.
+In: a :class:`~pipeline.mapping.partition.Partition` that failed. Out: a clause for its message.
+Each remedy is tried by cutting the changed network again, one change at a time; none is estimated.
+Zeros are put where weights are smallest, the same share in every group that may be changed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.mapping.partition import Misfit, Partition
+from pipeline.mapping.placement import Format
 from pipeline.network import Network, Synapse
-from pipeline.partition import Misfit, Partition
-from pipeline.placement import Format
 
 _STEPS = 20  # sparsities tried are multiples of one in so many
 

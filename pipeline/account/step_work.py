@@ -1,7 +1,7 @@
 """The work of every core and the load of every link, step by step: what a step's time is made of.
 
 In: spikes, tables of events and the times of price sets. Out: :class:`StepTimes`. A few samples are
-held at a time, as memory allows. The model and its assumptions: :mod:`pipeline.timing`.
+held at a time, as memory allows. The model and its assumptions: :mod:`pipeline.account.timing`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from hardware_targets import EventTimes
-from pipeline.counts import READINGS, Reading, Spread, spread_of
+from pipeline.account.counts import READINGS, Reading, Spread, spread_of
+from pipeline.account.fan_out import FORMATS, FanOut, executed_in
+from pipeline.account.links import DIRECTIONS, Mesh
+from pipeline.account.sent import sent_by
 from pipeline.emulate import Trace
-from pipeline.fan_out import FORMATS, FanOut, executed_in
-from pipeline.links import DIRECTIONS, Mesh
+from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, Network
-from pipeline.placement import Placement
-from pipeline.sent import sent_by
 
 TIME_OF_EVENT = {
     **{executed_in(kind): f"synop_{kind.replace('-', '_')}" for kind in FORMATS},
@@ -65,7 +65,7 @@ class StepWork:
 
     Attributes
     ----------
-    links : (n_links, 4) int64, those in use, as :class:`pipeline.links.Mesh` has them
+    links : (n_links, 4) int64, those in use, as :class:`pipeline.account.links.Mesh` has them
     """
 
     def __init__(

@@ -2,7 +2,8 @@
 
 In: a network and its placement. Out: a :class:`FanOut` per source, sparse matrices from the
 source's neurons to the cores on which an event happens. Counting is then spikes times tables, in
-:mod:`pipeline.counts`; time is the same with nanoseconds, in :mod:`pipeline.timing`. The rules:
+:mod:`pipeline.account.counts`; time is the same with nanoseconds, in
+:mod:`pipeline.account.timing`. The rules:
 
 * a message is one spike to one destination core: one, by however many synapse groups of the core it
   is received (resonators, joins); it is counted at the sender and at the receiver, and its hops at
@@ -25,8 +26,8 @@ from scipy.sparse import csr_array
 
 from pipeline.errors import DataError
 from pipeline.lower import without_joins
+from pipeline.mapping.placement import Core, Format, Placement
 from pipeline.network import INPUT, Layer, Network
-from pipeline.placement import Core, Format, Placement
 from pipeline.synapse_count import n_synapses
 
 FORMATS: tuple[Format, ...] = ("dense", "run-length", "sparse", "conv")

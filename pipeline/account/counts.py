@@ -16,7 +16,7 @@ rules:
   idle; under the first reading they are counted as ``neuron_updates_idle``;
 * what a neuron fires in the last step of a sample leaves after it, and is not counted.
 
-Messages and hops: :mod:`pipeline.fan_out`.
+Messages and hops: :mod:`pipeline.account.fan_out`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.account.fan_out import FORMATS, executed_in, fan_outs
+from pipeline.account.sent import rates_of, sent_by
 from pipeline.emulate import Trace
 from pipeline.errors import DataError
-from pipeline.fan_out import FORMATS, executed_in, fan_outs
+from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, Network
-from pipeline.placement import Placement
-from pipeline.sent import rates_of, sent_by
 
 EVENTS = (
     "effective_synops", "executed_synops", *(executed_in(kind) for kind in FORMATS),
@@ -171,7 +171,7 @@ def count_over_time(
 
     Memory is that of one table of steps by cores per event, whatever the number of samples. Of the
     updates only those that spiked are here: the trace does not say when a neuron was active
-    (:func:`pipeline.activity.active_over_time` does, by emulating again).
+    (:func:`pipeline.account.activity.active_over_time` does, by emulating again).
 
     Raises
     ------

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from pipeline.mapping.placement import Region
 from pipeline.network import Network, Synapse
-from pipeline.placement import Region
 
 
 def unrolled(network: Network, synapse: Synapse) -> csr_array:

@@ -1,10 +1,10 @@
 """Neurons to cores: which limits bind, which synapse format each core uses, what does not fit.
 
-In: an integer network and a target. Out: a :class:`~pipeline.placement.Placement`. Each layer takes
-the fewest cores that keep to every limit of a core (:mod:`pipeline.partition`), no two layers share
-one, and the cores go where spikes have short ways (:mod:`pipeline.mesh`). A limit the target does
-not know does not bind. Where output axons that leave a chip are limited, layers that break the
-limit are cut finer until it holds.
+In: an integer network and a target. Out: a :class:`~pipeline.mapping.placement.Placement`. Each
+layer takes the fewest cores that keep to every limit of a core (:mod:`pipeline.mapping.partition`),
+no two layers share one, and the cores go where spikes have short ways
+(:mod:`pipeline.mapping.mesh`). A limit the target does not know does not bind. Where output axons
+that leave a chip are limited, layers that break the limit are cut finer until it holds.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import Target, check_layers
-from pipeline.core_demand import Excess
 from pipeline.errors import DesignRuleError
-from pipeline.layer_facts import facts_of
 from pipeline.lower import without_joins
-from pipeline.mesh import arrange, traffic_of
+from pipeline.mapping.core_demand import Excess
+from pipeline.mapping.layer_facts import facts_of
+from pipeline.mapping.mesh import arrange, traffic_of
+from pipeline.mapping.partition import CutLayer, Misfit, Partition, Rates
+from pipeline.mapping.placement import Core, Format, Placement
+from pipeline.mapping.remedy import what_would_fit
 from pipeline.network import Network
-from pipeline.partition import CutLayer, Misfit, Partition, Rates
-from pipeline.placement import Core, Format, Placement
-from pipeline.remedy import what_would_fit
 
 _MOST_ROUNDS = 24  # of cutting finer for the sake of other chips
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.account.fan_out import FanOut
+from pipeline.account.kernels_counting import n_spikes
 from pipeline.emulate import Trace
-from pipeline.fan_out import FanOut
-from pipeline.kernels_counting import n_spikes
 from pipeline.network import Network
 
 

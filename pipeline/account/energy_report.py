@@ -1,7 +1,7 @@
 """The nouns of the account: what counted events cost, and how long they take.
 
-In: nothing. Out: what :mod:`pipeline.energy` makes and the report reads. Everything is per sample;
-picojoules are dynamic energy, of priced events only.
+In: nothing. Out: what :mod:`pipeline.account.energy` makes and the report reads. Everything is per
+sample; picojoules are dynamic energy, of priced events only.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.convention import Convention
-from pipeline.counts import Counts, Reading, Spread, spread_of
-from pipeline.latency import Latency
-from pipeline.neurobench import NeuroBenchMetrics
-from pipeline.timing import Timing
+from pipeline.account.convention import Convention
+from pipeline.account.counts import Counts, Reading, Spread, spread_of
+from pipeline.account.latency import Latency
+from pipeline.account.neurobench import NeuroBenchMetrics
+from pipeline.account.timing import Timing
 
 # what no price set covers by its definition, for whoever shows a total
 EXCLUDED = {

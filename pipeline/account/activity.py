@@ -2,7 +2,7 @@
 
 In: a network, its placement and a trace. Out: counts by core and step, found by emulating the
 trace's input again in pieces of time; keeping it for every neuron would double the trace. Active is
-what :mod:`pipeline.counts` calls so: input, bias or nonzero state.
+what :mod:`pipeline.account.counts` calls so: input, bias or nonzero state.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pipeline.emulate import Trace, emulate_pieces
 from pipeline.errors import DataError
 from pipeline.graded import is_graded
+from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, Layer, Network
-from pipeline.placement import Placement
 
 _BATCH = 64
 _STATE_BYTES = 64 << 20

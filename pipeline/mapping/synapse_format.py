@@ -40,9 +40,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import Target
-from pipeline import kernels_placement as kernels
+from pipeline.mapping import kernels_placement as kernels
+from pipeline.mapping.placement import CoreSynapses, Format
 from pipeline.network import Layer, Network, Synapse
-from pipeline.placement import CoreSynapses, Format
 
 _LIST_END_BITS = 6  # in lists of entries: NxTF data_structures.py L842-851
 _ROWS: dict[Format, int] = {
@@ -87,7 +87,7 @@ class Stored:
     Attributes
     ----------
     peak_words : memory words of the longest list
-    sources, effective, executed : as in :class:`~pipeline.placement.CoreSynapses`
+    sources, effective, executed : as in :class:`~pipeline.mapping.placement.CoreSynapses`
     """
 
     format: Format
@@ -152,7 +152,7 @@ def shortest(
 
     Parameters
     ----------
-    measured : (n, 5) int64, of :mod:`pipeline.kernels_placement`
+    measured : (n, 5) int64, of :mod:`pipeline.mapping.kernels_placement`
     sources : (n,) int32, the source neurons they belong to
     max_words : of a list; None where nothing limits it. Where no format keeps to it, the one with
         the shortest longest list is returned: the caller refuses it

@@ -1,8 +1,8 @@
 """A layer of maps cut into tiles: a grid over channels, y and x, the fewest tiles that fit.
 
-In: a :class:`~pipeline.core_demand.Demand` of a layer (c, y, x). Out: its pieces and what decided
-their number, or the limit that a single neuron breaks. Every grid of one size is ranked by the
-spikes its tiles receive, then by the busiest tile; the first whose tiles keep to all limits is
+In: a :class:`~pipeline.mapping.core_demand.Demand` of a layer (c, y, x). Out: its pieces and what
+decided their number, or the limit that a single neuron breaks. Every grid of one size is ranked by
+the spikes its tiles receive, then by the busiest tile; the first whose tiles keep to all limits is
 taken, and only then is a size more tried. Tiles of one axis differ by one at most.
 """
 
@@ -14,9 +14,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.conv_tiles import ConvTiles
-from pipeline.core_demand import Demand, Excess, Piece
-from pipeline.placement import Cut, Region
+from pipeline.mapping.conv_tiles import ConvTiles
+from pipeline.mapping.core_demand import Demand, Excess, Piece
+from pipeline.mapping.placement import Cut, Region
 
 Grid = tuple[int, int, int]
 _Spans = list[tuple[int, int]]

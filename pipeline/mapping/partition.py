@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import Target
-from pipeline.conv_tiles import ConvTiles
-from pipeline.core_demand import Demand, DenseBlock, Excess, Piece
 from pipeline.errors import DesignRuleError
+from pipeline.mapping.conv_tiles import ConvTiles
+from pipeline.mapping.core_demand import Demand, DenseBlock, Excess, Piece
+from pipeline.mapping.placement import Cut, Format
+from pipeline.mapping.slices import cut_in_slices
+from pipeline.mapping.synapse_format import delay_bits, formats_of, widths_of
+from pipeline.mapping.tile_grid import cut_in_tiles
 from pipeline.network import INPUT, Layer, Network, Synapse
-from pipeline.placement import Cut, Format
-from pipeline.slices import cut_in_slices
-from pipeline.synapse_format import delay_bits, formats_of, widths_of
-from pipeline.tile_grid import cut_in_tiles
 
 Rates = Mapping[str, NDArray[np.float64]]
 

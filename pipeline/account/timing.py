@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import EventTimes, Target
-from pipeline.counts import READINGS, Counts, Reading, n_updates
+from pipeline.account.counts import READINGS, Counts, Reading, n_updates
+from pipeline.account.fan_out import OFF_CHIP_REASON, fan_outs
+from pipeline.account.step_work import TIME_OF_EVENT, StepTimes, StepWork
 from pipeline.emulate import Trace
-from pipeline.fan_out import OFF_CHIP_REASON, fan_outs
+from pipeline.mapping.placement import Placement
 from pipeline.network import Network
-from pipeline.placement import Placement
-from pipeline.step_work import TIME_OF_EVENT, StepTimes, StepWork
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Timing:
     barrier_ns : of each step; None where it is not known
     link_ns : (n_links,) float64, mean load of each link per step
     links : (n_links, 4) int64: chip, x, y of the tile it leaves, and its direction, an index into
-        :data:`pipeline.links.DIRECTIONS`
+        :data:`pipeline.account.links.DIRECTIONS`
     unpriced : what occurred without a known time, with the reason: times are lower bounds
     """
 
@@ -71,7 +71,7 @@ def time_steps(
     Parameters
     ----------
     counts : of the same trace; they tell which events occurred
-    active : of :func:`pipeline.activity.active_over_time`
+    active : of :func:`pipeline.account.activity.active_over_time`
 
     Raises
     ------

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import Target
-from pipeline import kernels_placement as kernels
+from pipeline.mapping import kernels_placement as kernels
 
 _MOVES_PER_CORE = 500
 _MOST_MOVES = 500_000

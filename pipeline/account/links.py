@@ -1,8 +1,8 @@
 """Ways on the mesh: which links the messages of each neuron take.
 
-In: the routes of a :class:`~pipeline.fan_out.FanOut`. Out: a sparse matrix from its neurons to the
-links. A link is directed and leaves a tile for the next one; a way goes along x first, then y.
-What stays in a tile takes the tile's own port. Messages to another chip take no link known here.
+In: the routes of a :class:`~pipeline.account.fan_out.FanOut`. Out: a sparse matrix from its neurons
+to the links. A link is directed and leaves a tile for the next one; a way goes along x first, then
+y. What stays in a tile takes the tile's own port. Messages to another chip take no link known here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from pipeline.placement import Placement
+from pipeline.mapping.placement import Placement
 
 DIRECTIONS = ("east", "west", "north", "south", "within")
 _EAST, _WEST, _NORTH, _SOUTH, _WITHIN = range(5)

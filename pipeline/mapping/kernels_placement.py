@@ -1,8 +1,9 @@
 """Compiled loops of the placement: lengths of synapse lists, and swaps of cores on the mesh.
 
 In: nonzero positions of each source axon on one core, widths in bits. Out: memory words of every
-format. Rules and their sources are in :mod:`pipeline.synapse_format`, the objective of the swaps in
-:mod:`pipeline.mesh`. Everything one kernel calls is in this file, for numba's cache.
+format. Rules and their sources are in :mod:`pipeline.mapping.synapse_format`, the objective of the
+swaps in :mod:`pipeline.mapping.mesh`. Everything one kernel calls is in this file, for numba's
+cache.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.counts import Counts
+from pipeline.account.counts import Counts
+from pipeline.account.fan_out import sends
 from pipeline.emulate import Trace
-from pipeline.fan_out import sends
 from pipeline.lower import without_joins
 from pipeline.network import Network
 from pipeline.synapse_count import n_synapses

@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.connectivity import rows_of_region
-from pipeline.network import Synapse
-from pipeline.placement import Format, Region
-from pipeline.synapse_format import (
+from pipeline.mapping.connectivity import rows_of_region
+from pipeline.mapping.placement import Format, Region
+from pipeline.mapping.synapse_format import (
     Stored,
     Widths,
     kernel_words,
     measure_rows,
     shortest,
 )
+from pipeline.network import Synapse
 
 
 @dataclass

@@ -35,17 +35,17 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from hardware_targets import Target
-from pipeline.connectivity import unrolled
+from pipeline.account.oracles.sanafe_mesh import INPUTS_PER_CORE, PJ, SanafeMesh
 from pipeline.emulate import Trace
 from pipeline.errors import MissingExtraError, UnsupportedLayerError
 from pipeline.lower import without_joins
+from pipeline.mapping.connectivity import unrolled
+from pipeline.mapping.placement import Core, CoreSynapses, Placement
 from pipeline.network import INPUT, Layer, Network
 from pipeline.neuron import CubaNeuron
-from pipeline.oracles.sanafe_mesh import INPUTS_PER_CORE, PJ, SanafeMesh
-from pipeline.placement import Core, CoreSynapses, Placement
 
 _WORKER = Path(__file__).with_name("sanafe_worker.py")
-_WINDOW = 60  # synapses of a dense list's entry: see pipeline.synapse_format
+_WINDOW = 60  # synapses of a dense list's entry: see pipeline.mapping.synapse_format
 _LIMIT_S = 900.0
 
 

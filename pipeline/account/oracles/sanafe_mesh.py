@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hardware_targets import PriceSet, Target
-from pipeline.placement import Placement
+from pipeline.mapping.placement import Placement
 
 INPUTS_PER_CORE = 1000  # SANA-FE's dendrite holds 1,024
 PJ = 1e-12
