@@ -22,7 +22,7 @@ class RandomResonators(RandomGraph):
         if rng.random() < 0.15:
             return super()._drawn(shape)
         block = rng.choice([slayer.block.rf, slayer.block.rf_iz])
-        neuron = {"threshold": rng.uniform(0.05, 1.0), "period": rng.uniform(4, 30),
+        neuron = {"threshold": rng.uniform(0.07, 1.0), "period": rng.uniform(4, 30),
                   "decay": rng.choice([0.02, 0.1, 0.4]), "scale": rng.choice([16, 64, 128])}
         options = {"weight_scale": rng.choice([4, 8]), "delay": rng.random() < 0.12}
         if len(shape) == 3:
