@@ -22,7 +22,7 @@ from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=25)
+@settings(max_examples=10)
 def test_what_is_written_is_what_is_read(seed: int, tmp_path_factory: Any) -> None:
     network, path = random_network(seed), tmp_path_factory.mktemp("nir") / "network.nir"
     write_nir(network, path, "a test")
@@ -33,7 +33,7 @@ def test_what_is_written_is_what_is_read(seed: int, tmp_path_factory: Any) -> No
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_the_nodes_alone_make_the_same_spikes(seed: int, tmp_path_factory: Any) -> None:
     network, path = random_network(seed), tmp_path_factory.mktemp("nir") / "network.nir"
     write_nir(network, path, "")

@@ -133,7 +133,7 @@ def check(placement: Placement, network: Network, target: Target) -> None:
         if sources[group.synapse] != INPUT)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(networks(), targets(), st.booleans())
 def test_no_limit_is_exceeded_and_every_neuron_and_synapse_is_on_one_core(
     network, target, has_rates
@@ -152,7 +152,7 @@ def test_no_limit_is_exceeded_and_every_neuron_and_synapse_is_on_one_core(
     check(placement, network, target)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(networks(), st.data())
 def test_tiles_of_a_convolution_are_those_of_its_matrix(network, data):
     layer, target = network.layer("conv"), load_target("loihi1")

@@ -118,7 +118,7 @@ def is_within(group: Any, n_keep: int, margin: float, algorithm: str) -> bool:
     return pruned.loss <= (1 + margin) * greedy_loss(group, pruned.mask) * (1 + 1e-9)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.floats(-0.5, 0.5), st.integers(0, 10_000), st.floats(0.05, 0.9))
 def test_auto_stays_within_its_margin_of_greedy_obs_unless_every_rung_exceeds_it(
     make_group: Any, loss_margin: float, seed: int, kept_frac: float
@@ -184,7 +184,7 @@ def test_an_algorithm_asked_for_by_name_is_the_one_that_runs(
 # ---------------------------------------------------------------- symmetry
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     st.sampled_from(("obs", "admm", "swaps", "magnitude")), st.integers(0, 10_000), st.data()
 )

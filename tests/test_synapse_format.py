@@ -93,7 +93,7 @@ def list_bits(positions: list[int], w: Widths, name: str) -> int:
     return words + (rest > 0) + (rest == 0 or rest >= 59)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sets(st.integers(0, 1023), min_size=1, max_size=300), st.sampled_from([1, 4, 8]),
        st.sampled_from([0, 3, 6]))
 def test_every_format_follows_its_rules_entry_by_entry(positions, bits, delay):
@@ -144,7 +144,7 @@ def test_a_format_whose_lists_are_too_long_is_not_taken():
 
 
 # hardware.md 10: ceil((n_post x bits + prefix) / word), axons without nonzero weights take none
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 8), st.integers(0, 40), st.sampled_from([1, 32, 64]))
 def test_words_of_loihi_2_are_one_entry_over_all_posts(n_posts, bits, prefix, word):
     w = Widths(bits, prefix, np.array([], np.int64), np.array([], np.int64), 0, word)
