@@ -63,26 +63,28 @@ def _ingest(context: Context) -> Any:
 
 def _calibrate(context: Context) -> Any:
     from pipeline.calibrate import calibrate
+    from pipeline.compress.threads import one_torch_thread
 
     data, settings = calibration_split(context.model, context.recipe), context.recipe.calibration
     if not data.spikes.any():
         raise CalibrationError(
             f"calibration: {len(data.spikes)} samples without a single spike ({data.origin})"
         )
-    return calibrate(
-        context.value("ingest").network, data.spikes, data.origin, context.progress,
-        objective=settings.curvature, damping_frac=settings.damping,
-        device=context.recipe.compress.device,
-    )
+    with one_torch_thread():
+        return calibrate(
+            context.value("ingest").network, data.spikes, data.origin, context.progress,
+            objective=settings.curvature, damping_frac=settings.damping,
+            device=context.recipe.compress.device)
 
 
 def _compress(context: Context) -> Any:
+    from pipeline.compress.threads import one_torch_thread
     from pipeline.compressor import compress_network
 
-    return compress_network(
-        context.value("ingest").network, context.value("calibrate"), context.recipe,
-        calibration_split(context.model, context.recipe).spikes, context.progress,
-    )
+    with one_torch_thread():
+        return compress_network(
+            context.value("ingest").network, context.value("calibrate"), context.recipe,
+            calibration_split(context.model, context.recipe).spikes, context.progress)
 
 
 def _quantize(context: Context) -> Any:
