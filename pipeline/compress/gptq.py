@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.compress.kernels_rows import round_rows
 from pipeline.compress.linalg import (
     cholesky,
     gather_square,
@@ -31,7 +32,8 @@ from pipeline.compress.linalg import (
 )
 
 _COLUMN_BLOCK = 64
-_FACTOR_BYTES = 512 << 20  # few large batches: the column loop's cost is in its number of steps
+# on CUDA few large batches: there the column loop's cost is in its number of steps
+_FACTOR_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,16 @@ class GptqQuantizer:
         if mask.all():
             # every row shares one factor
             columns = order[None, :].expand(W.shape)
-            factor = _upper_factor(hessian[order][:, order][None])
+            last_first = order.flip(0)
+            factor = _upper_factor_reversed(hessian[last_first][:, last_first][None])
             rows = torch.arange(len(W), device=where)
             self._batches.append((rows, columns, support_of, factor))
         else:
-            for rows, support, valid in support_batches(support_of, _FACTOR_BYTES, order):
-                factor = _upper_factor(gather_square(hessian, support, valid))
+            for rows, support, valid in support_batches(
+                support_of, _FACTOR_BYTES[where.type], order):
+                # backwards, as the factor wants it
+                factor = _upper_factor_reversed(
+                    gather_square(hessian, support.flip(1), valid.flip(1)))
                 self._batches.append((rows, support, valid, factor))
 
     def quantize(self, grid: Grid) -> Quantized:
@@ -129,7 +135,11 @@ class GptqQuantizer:
         loss, n_out = 0.0, 0
         for rows, support, valid, factor in self._batches:
             weight = torch.where(valid, self._W[rows[:, None], support], 0.0)
-            batch_codes, batch_loss, batch_out = _column_loop(weight, factor, grid)
+            if weight.device.type == "cpu" and len(factor) == len(rows):
+                rounded = _round_on_own_supports(weight, valid, factor, grid)
+            else:
+                rounded = _column_loop(weight, factor, grid)
+            batch_codes, batch_loss, batch_out = rounded
             index = rows[:, None].expand_as(support)[valid]
             codes[index, support[valid]] = batch_codes[valid]
             loss += batch_loss
@@ -137,16 +147,26 @@ class GptqQuantizer:
         return Quantized(codes.cpu().numpy(), loss, n_out)
 
 
-def _upper_factor(H: Tensor) -> Tensor:
-    """Return U with H^-1 = U^T U, (b, k, k).
+def _upper_factor_reversed(H: Tensor) -> Tensor:
+    """Return U with H^-1 = U^T U, (b, k, k), from H with its rows and columns in reverse.
 
-    With rows and columns reversed, the lower factor of H is an upper one, R R^T = H, and U is its
-    inverse: one factorization instead of three, and H^-1 is never formed.
+    Reversed, the lower factor L of that matrix is an upper one, R R^T = H, and U is its inverse,
+    the reverse of L's: one factorization instead of three, and H^-1 is never formed.
     """
-    R = cholesky(H.flip(-1, -2)).flip(-1, -2)
+    L = cholesky(H)
     identity = torch.eye(H.shape[-1], dtype=H.dtype, device=H.device).expand_as(H)
-    U: Tensor = torch.linalg.solve_triangular(R, identity, upper=True)
-    return U.contiguous()
+    return torch.linalg.solve_triangular(L, identity, upper=False).flip(-1, -2).contiguous()
+
+
+def _round_on_own_supports(
+    weight: Tensor, valid: Tensor, U: Tensor, grid: Grid
+) -> tuple[Tensor, float, int]:
+    """Return what :func:`_column_loop` returns, each row by itself, for factors of their own."""
+    codes = np.zeros(weight.shape, dtype=np.int16)
+    losses, n_outs = np.zeros(len(weight)), np.zeros(len(weight), dtype=np.int64)
+    round_rows(weight.numpy(), valid.sum(dim=1).numpy(), U.numpy(), grid.step, grid.low, grid.high,
+               codes, losses, n_outs)
+    return torch.from_numpy(codes), float(losses.sum()), int(n_outs.sum())
 
 
 def _column_loop(weight: Tensor, U: Tensor, grid: Grid) -> tuple[Tensor, float, int]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.compress.kernels_rows import gather_squares
 from pipeline.errors import CalibrationError, DeviceError
 
 
@@ -40,7 +41,9 @@ def cholesky(H: Tensor) -> Tensor:
     """
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(H)
-    if bool((info != 0).any()) or not bool(torch.isfinite(factor).all()):
+    # the diagonal tells of the whole: it is what is left of it after the squares of its row
+    is_finite = torch.isfinite(factor.diagonal(dim1=-2, dim2=-1)).all()
+    if bool((info != 0).any()) or not bool(is_finite):
         raise CalibrationError(
             "the curvature is not positive definite after damping; use more calibration samples "
             "or raise 'calibration.damping' in the recipe"
@@ -97,6 +100,10 @@ def support_batches(
 
 def gather_square(H: Tensor, support: Tensor, valid: Tensor) -> Tensor:
     """Return H[S, S] of each row, (b, k, k), identity where a support is padded."""
+    if H.device.type == "cpu":
+        squares = torch.empty((*support.shape, support.shape[1]), dtype=H.dtype)
+        gather_squares(H.numpy(), support.numpy(), valid.numpy(), squares.numpy())
+        return squares
     square = H[support[:, :, None], support[:, None, :]]
     square = square * (valid[:, :, None] & valid[:, None, :])
     return square + torch.diag_embed((~valid).to(H.dtype))
