@@ -32,9 +32,7 @@ class LayerFacts:
     weight_bits : int
         Declared width, sign included.
     weight_min, weight_max : int
-        Extremes of the integer codes, before ``weight_exp``.
-    weight_exp : int
-        Weight = code * 2^weight_exp.
+        Extremes of the integer codes.
     vth_mant_min, vth_mant_max : int
         Extremes of the threshold mantissas (threshold = vth_mant * 2^6).
     fires : bool
@@ -65,7 +63,6 @@ class LayerFacts:
     weight_bits: int
     weight_min: int
     weight_max: int
-    weight_exp: int
     vth_mant_min: int
     vth_mant_max: int
     fires: bool

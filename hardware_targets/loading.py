@@ -223,6 +223,8 @@ def _origin(path: tuple[str, ...], chain: list[_File]) -> str:
     for file in chain if path[0] not in _OWN else chain[:1]:
         place: object = file.content
         for key in path:
+            if isinstance(place, dict) and {"value", "unit"} & place.keys():
+                return _place(file, chain)  # a number, which is taken whole
             if isinstance(place, list) and key.isdigit() and int(key) < len(place):
                 place = place[int(key)]
             else:

@@ -105,9 +105,10 @@ def _ascending(widths: tuple[int, ...], noun: str = "width") -> tuple[int, ...]:
     return widths
 
 
+WidthInt = Annotated[int, Field(gt=0, le=64)]  # wider, and shifts by it are not defined
 # strict=False lets a YAML list become a tuple; the items stay strict integers.
 Widths = Annotated[
-    tuple[PositiveInt, ...], Field(min_length=1, strict=False), AfterValidator(_ascending)
+    tuple[WidthInt, ...], Field(min_length=1, strict=False), AfterValidator(_ascending)
 ]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Countable = Literal["cores", "tiles", "neurons", "axons", "synapses", "words", "groups"]
@@ -127,17 +128,41 @@ class OptionalCount(Quantity):
     unit: Countable
 
 
+def counted_in(unit: Countable) -> AfterValidator:
+    """Return a validator that requires the unit of a count: neurons are not counted in axons."""
+    def check(count: Count | OptionalCount) -> Count | OptionalCount:
+        if count.unit != unit:
+            raise problem(f"is {count.unit!r}, must be {unit!r}; correct it", "unit")
+        return count
+
+    return AfterValidator(check)
+
+
 class Bits(Quantity):
-    """A width or a size in bits, at least 1."""
+    """A size in bits, at least 1."""
 
     value: PositiveInt
     unit: Literal["bits"]
 
 
 class OptionalBits(Quantity):
-    """A width or a size in bits (0 allowed), or None where nobody has published it."""
+    """A size in bits (0 allowed), or None where nobody has published it."""
 
     value: NonNegativeInt | None
+    unit: Literal["bits"]
+
+
+class BitWidth(Quantity):
+    """A width in bits."""
+
+    value: WidthInt
+    unit: Literal["bits"]
+
+
+class OptionalBitWidth(Quantity):
+    """A width in bits (0 allowed), or None where nobody has published it."""
+
+    value: Annotated[int, Field(ge=0, le=64)] | None
     unit: Literal["bits"]
 
 

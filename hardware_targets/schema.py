@@ -16,13 +16,16 @@ from pydantic import Field, ValidationInfo, field_validator
 from hardware_targets.prices import PriceSet, System, Text
 from hardware_targets.quantity import (
     Bits,
+    BitWidth,
     BitWidths,
     Count,
     OptionalBits,
+    OptionalBitWidth,
     OptionalBitWidths,
     OptionalCount,
     OptionalSteps,
     Strict,
+    counted_in,
     problem,
 )
 
@@ -37,20 +40,20 @@ STATE_EXP = 6  # a threshold or weight of 1 is 2^6 in units of the state, on eve
 class Capacities(Strict):
     """How much of everything one chip and one core hold."""
 
-    cores_per_chip: Count
-    cores_per_tile: Count
-    tile_columns: Count
-    tile_rows: Count
-    neurons_per_core: Count
+    cores_per_chip: Annotated[Count, counted_in("cores")]
+    cores_per_tile: Annotated[Count, counted_in("cores")]
+    tile_columns: Annotated[Count, counted_in("tiles")]
+    tile_rows: Annotated[Count, counted_in("tiles")]
+    neurons_per_core: Annotated[Count, counted_in("neurons")]
     synapse_memory_bits_per_core: Bits
     total_memory_bits_per_core: OptionalBits
     memory_word_bits: OptionalBits
-    words_per_axon: OptionalCount
-    input_axons_per_core: OptionalCount
-    output_axons_per_core: OptionalCount
-    off_chip_axons_per_core: OptionalCount
-    neuron_groups_per_core: OptionalCount
-    fan_in_per_neuron: OptionalCount
+    words_per_axon: Annotated[OptionalCount, counted_in("words")]
+    input_axons_per_core: Annotated[OptionalCount, counted_in("axons")]
+    output_axons_per_core: Annotated[OptionalCount, counted_in("axons")]
+    off_chip_axons_per_core: Annotated[OptionalCount, counted_in("axons")]
+    neuron_groups_per_core: Annotated[OptionalCount, counted_in("groups")]
+    fan_in_per_neuron: Annotated[OptionalCount, counted_in("synapses")]
 
     @field_validator("tile_rows")
     @classmethod
@@ -109,8 +112,8 @@ class Synapses(Strict):
     weight_bits: BitWidths
     sign_modes: Annotated[tuple[SignMode, ...], Field(min_length=1, strict=False)]
     sign_modes_source: Text
-    entry_prefix_bits: OptionalBits
-    max_synapses_per_entry: OptionalCount
+    entry_prefix_bits: OptionalBitWidth
+    max_synapses_per_entry: Annotated[OptionalCount, counted_in("synapses")]
     index_bits: OptionalBitWidths
     skip_bits: OptionalBitWidths
     delay_bits: OptionalBitWidths
@@ -153,18 +156,18 @@ class Synapses(Strict):
 class Neurons(Strict):
     """Widths of neuron parameters and state, `state_bits` with the sign; the families it runs."""
 
-    threshold_mant_bits: Bits
-    decay_bits: Bits
-    state_bits: Bits
-    bias_mant_bits: OptionalBits
-    bias_exp_bits: OptionalBits
+    threshold_mant_bits: BitWidth
+    decay_bits: BitWidth
+    state_bits: BitWidth
+    bias_mant_bits: OptionalBitWidth
+    bias_exp_bits: OptionalBitWidth
     max_axonal_delay_steps: OptionalSteps
     families: Annotated[tuple[NeuronFamily, ...], Field(min_length=1, strict=False)]
     families_source: Text
 
     @field_validator("state_bits")
     @classmethod
-    def _state_reaches_the_threshold(cls, state: Bits, info: ValidationInfo) -> Bits:
+    def _state_reaches_the_threshold(cls, state: BitWidth, info: ValidationInfo) -> BitWidth:
         threshold = info.data.get("threshold_mant_bits")
         if threshold and threshold.value + STATE_EXP >= state.value:
             raise problem(

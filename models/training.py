@@ -1,4 +1,4 @@
-"""The training loop both bundled networks share: SLAYER, Adam, spike-rate loss, one seed.
+"""The training loop the bundled networks share: SLAYER, Adam, a loss on rates, one seed.
 
 In: a SLAYER module and the training split. Out: the state dict of the last epoch, written beside
 the module. Accuracy is measured on the validation split after each epoch, and on the test split
@@ -11,7 +11,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,8 +21,6 @@ from rich.progress import track
 
 from models.data.source import DataSource
 from models.data.splits import load_split
-
-N_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,9 @@ class TrainingPlan:
     learning_rate : of Adam, annealed to zero along a cosine over all epochs
     true_rate, false_rate : target spikes per step of the labelled and of the other outputs
     max_shift_px : each training sample is shifted by up to so many pixels in x and y
+    n_steps : time steps of a sample
+    loss : rate, the squared distance of output rates to their targets; or, of a network that is
+        read by its voltages, cross_entropy of their mean over time
     """
 
     n_epochs: int = 20
@@ -44,23 +45,25 @@ class TrainingPlan:
     false_rate: float = 0.03
     max_shift_px: int = 0
     seed: int = 1
+    n_steps: int = 60
+    loss: Literal["rate", "cross_entropy"] = "rate"
 
 
 def train(module: torch.nn.Module, folder: Path, plan: TrainingPlan) -> float:
     """Train ``module``, write ``folder/checkpoint.pt`` and return the test accuracy (0 to 1)."""
     torch.set_flush_denormal(True)  # surrogate gradients decay into denormals, slow on x86
     rng = np.random.default_rng(plan.seed)
-    spikes, labels = _packed("train")
+    spikes, labels = _packed("train", plan.n_steps)
     optimizer = torch.optim.Adam(module.parameters(), lr=plan.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.n_epochs)
-    loss_of = slayer.loss.SpikeRate(plan.true_rate, plan.false_rate, reduction="sum")
+    loss_of = _loss(plan)
     for epoch in range(plan.n_epochs):
         start, total_loss, n_right = time.perf_counter(), 0.0, 0
         module.train()
         order = rng.permutation(len(labels))
         batches = [order[i : i + plan.batch_size] for i in range(0, len(order), plan.batch_size)]
         for batch in track(batches, description=f"epoch {epoch + 1}/{plan.n_epochs}"):
-            output = module(_unpack(spikes[batch], plan.max_shift_px, rng))
+            output = module(_unpack(spikes[batch], plan.n_steps, plan.max_shift_px, rng))
             target = torch.from_numpy(labels[batch])
             loss = loss_of(output, target)
             optimizer.zero_grad()
@@ -71,24 +74,25 @@ def train(module: torch.nn.Module, folder: Path, plan: TrainingPlan) -> float:
         schedule.step()
         print(
             f"epoch {epoch + 1:3d}/{plan.n_epochs}  loss {total_loss / len(labels):8.3f}  "
-            f"train {n_right / len(labels):.4f}  validation {evaluate(module, 'validation'):.4f}  "
+            f"train {n_right / len(labels):.4f}  "
+            f"validation {evaluate(module, 'validation', plan.n_steps):.4f}  "
             f"{time.perf_counter() - start:.0f} s",
             flush=True,
         )
         save_state(module.state_dict(), folder / "checkpoint.pt")
-    accuracy = evaluate(module, "test")
+    accuracy = evaluate(module, "test", plan.n_steps)
     print(f"test accuracy {accuracy:.4f} (1,000 digits, emulated event camera)")
     return accuracy
 
 
 @torch.no_grad()
-def evaluate(module: torch.nn.Module, split: str) -> float:
+def evaluate(module: torch.nn.Module, split: str, n_steps: int = TrainingPlan.n_steps) -> float:
     """Return the share of a split that the module classifies by its most active output."""
     module.eval()
-    spikes, labels = _packed(split)
+    spikes, labels = _packed(split, n_steps)
     n_right = 0
     for i in range(0, len(labels), 100):
-        output = module(_unpack(spikes[i : i + 100]))
+        output = module(_unpack(spikes[i : i + 100], n_steps))
         predicted = slayer.classifier.Rate.predict(output)
         n_right += int((predicted == torch.from_numpy(labels[i : i + 100])).sum())
     return n_right / len(labels)
@@ -101,16 +105,25 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     os.replace(partial, path)
 
 
-def _packed(split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _loss(plan: TrainingPlan) -> Any:
+    """Return what is made small, of outputs (n, classes, t) and labels (n,)."""
+    if plan.loss == "rate":
+        return slayer.loss.SpikeRate(plan.true_rate, plan.false_rate, reduction="sum")
+    entropy = torch.nn.CrossEntropyLoss(reduction="sum")
+    return lambda output, labels: entropy(output.mean(dim=-1), labels)
+
+
+def _packed(split: str, n_steps: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return the spikes of a split packed along time, eight steps to a byte, and the labels."""
-    data = load_split(DataSource(), split, N_STEPS, None)
+    data = load_split(DataSource(), split, n_steps, None)
     return np.packbits(data.spikes, axis=-1), data.labels
 
 
 def _unpack(
-    packed: NDArray[np.uint8], max_shift_px: int = 0, rng: np.random.Generator | None = None
+    packed: NDArray[np.uint8], n_steps: int, max_shift_px: int = 0,
+    rng: np.random.Generator | None = None,
 ) -> torch.Tensor:
-    spikes = np.unpackbits(packed, axis=-1, count=N_STEPS)
+    spikes = np.unpackbits(packed, axis=-1, count=n_steps)
     if rng is not None and max_shift_px:
         for n, (dy, dx) in enumerate(
             rng.integers(-max_shift_px, max_shift_px + 1, (len(spikes), 2))

@@ -49,8 +49,23 @@ class Integers:
     @property
     def sparsity(self) -> float:
         """Share of the weights of ``full`` that are zero or gone, 0 to 1."""
-        n_nonzero = sum(int(np.count_nonzero(s.weight)) for s in self.network.stored_synapses)
-        return 1.0 - n_nonzero / sum(s.weight.size for s in self.full.stored_synapses)
+        n_weights = sum(synapse.weight.size for synapse in self.full.stored_synapses)
+        return 1.0 - sum(self.n_nonzero(layer.name) for layer in self.full.layers) / n_weights
+
+    def n_nonzero(self, layer: str) -> int:
+        """Return how many weights of a layer are left; copies in place of a sum count once."""
+        full = self.full.layer(layer)
+        left = {s.name: int(np.count_nonzero(s.weight)) for s in self.network.layer(layer).synapses}
+        joins = {join.name: join for join in self.full.joins}
+
+        def n_left(name: str, source: str) -> int:
+            if name in left:
+                return left[name]
+            parts = [n_left(f"{name}[{i}]", s) for i, s in enumerate(joins[source].sources)]
+            return max(parts) if joins[source].kind == "add" else sum(parts)
+
+        groups = () if full.is_driven else full.synapses
+        return sum(n_left(synapse.name, synapse.source) for synapse in groups)
 
     @property
     def summary(self) -> str:

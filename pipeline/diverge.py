@@ -157,6 +157,7 @@ def _parameters(layer: Layer, twin: Layer) -> Iterator[str]:
         yield f"{len(layer.groups)} synapse groups against {len(twin.groups)}"
     for field, what in (("vth_mant", "threshold mantissa"), ("current_decay", "current decay"),
                         ("voltage_decay", "voltage decay"), ("bias", "biases"),
+                        ("bias_step", "first step of the biases"),
                         ("sin_decay", "sine decay"), ("cos_decay", "cosine decay"),
                         ("role", "role"), ("activation", "activation"),
                         ("channel_vth_mant", "thresholds per channel"),

@@ -98,6 +98,9 @@ def nir_obstacle(network: Network) -> str | None:
         if not isinstance(layer.neuron, CubaNeuron):
             return (f"layer '{layer.name}': NIR has no node for {FAMILY[type(layer.neuron)]} "
                     "neurons")
+        if layer.neuron.bias is not None and layer.neuron.bias_step:
+            return (f"layer '{layer.name}': its biases act from step {layer.neuron.bias_step} on, "
+                    "and those of NIR always")
     return None
 
 

@@ -31,8 +31,9 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
     """Lava's LIF, at rest at the first step of each sample.
 
     Reads from the process's ``proc_params``: ``n_steps`` of a sample; ``files``, path and dtype by
-    quantity (spikes, u, v); ``is_bias_early``, whether the bias acts in the first step, before any
-    input can arrive; ``per_neuron``, arrays in place of the shared du, dv and vth.
+    quantity (spikes, u, v); ``n_without_bias``, in how many steps of a sample, the one before any
+    input can arrive included, the bias does not act; ``per_neuron``, arrays in place of the shared
+    du, dv and vth.
     """
 
     def __init__(self, proc_params: Any) -> None:
@@ -47,8 +48,8 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
         if step % self.proc_params["n_steps"] == 0:
             self.u[:] = 0
             self.v[:] = 0
-            if not self.proc_params["is_bias_early"]:
-                self.bias_mant = np.zeros_like(bias)
+        if step % self.proc_params["n_steps"] < self.proc_params["n_without_bias"]:
+            self.bias_mant = np.zeros_like(bias)
         for name, values in self.proc_params["per_neuron"].items():
             setattr(self, name, values)
         if self._counter.is_on:

@@ -52,7 +52,8 @@ def main(folder: Path) -> None:
             files[quantity] = (str(path), kind)
         neuron.proc_params["files"] = files
         neuron.proc_params["per_neuron"] = _per_neuron(layer)
-        neuron.proc_params["is_bias_early"] = job["is_bias_early"]
+        neuron.proc_params["n_without_bias"] = (
+            getattr(layer.neuron, "bias_step", 0) + int(not job["is_bias_early"]))
         neuron.proc_params["bias_from"] = 0 if job["is_bias_early"] else reached[layer.name]
         if job["is_counted"]:
             _count(folder, job, index, layer, neuron, synapses)

@@ -85,6 +85,8 @@ def _cuba_obstacle(layer: Layer, neuron: CubaNeuron) -> str | None:
         return "NetX cannot build a recurrent layer with delays"
     if delay is not None and neuron.bias is not None:
         return "NetX delays the input in place of the spikes, which differs with a bias"
+    if neuron.bias is not None and neuron.bias_step:
+        return f"its biases act from step {neuron.bias_step} on, NetX's from the first"
     if layer.is_driven and neuron.bias is not None:
         return "NetX drives input neurons through their bias, and this layer has one"
     if neuron.channel_current_decay is not None or neuron.channel_voltage_decay is not None:

@@ -53,6 +53,8 @@ class CubaNeuron:
     channel_current_decay, channel_voltage_decay : decays of each channel
     bias : b of each channel, in weight units; None for none; not whole numbers only as long as the
         layer's weights are not
+    bias_step : first step in which the biases act; later than 0 where they are to begin with the
+        input that has passed the layers before
     """
 
     current_decay: int
@@ -62,6 +64,7 @@ class CubaNeuron:
     channel_current_decay: tuple[int, ...] | None = None
     channel_voltage_decay: tuple[int, ...] | None = None
     bias: tuple[float, ...] | None = None
+    bias_step: int = 0
 
     @property
     def fires(self) -> bool:
@@ -191,6 +194,10 @@ def check_neuron(layer: str, neuron: Neuron, n_channels: int) -> None:
     if not isinstance(neuron, CubaNeuron) and not 0 <= neuron.vth_mant <= NEVER_VTH_MANT:
         raise UnsupportedLayerError(
             f"layer '{layer}': threshold mantissa {neuron.vth_mant} is outside 0..{NEVER_VTH_MANT}"
+        )
+    if isinstance(neuron, CubaNeuron) and neuron.bias_step < 0:
+        raise UnsupportedLayerError(
+            f"layer '{layer}': biases that act from step {neuron.bias_step}; the first step is 0"
         )
     for field, (what, plural, low, high) in PER_CHANNEL.items():
         values = getattr(neuron, field, None)

@@ -29,6 +29,7 @@ class NeuronState:
         self._voltage_decay = each_neuron(layer, neuron.channel_voltage_decay, neuron.voltage_decay)
         self._threshold = each_neuron(layer, neuron.channel_vth_mant, neuron.vth_mant) << 6
         self._bias = each_neuron(layer, neuron.bias, 0) << 6
+        self._n_without_bias = neuron.bias_step
         self._delay = each_neuron(layer, layer.axonal_delay, 0).astype(np.int64)
         self._recurrent = np.zeros((0, 0), dtype=np.int32)
         if layer.recurrent is not None:
@@ -46,6 +47,21 @@ class NeuronState:
         ----------
         acc : (n, t, n_neurons) int32
         """
+        n_silent = min(self._n_without_bias, acc.shape[1])
+        self._n_without_bias -= n_silent
+        if n_silent == 0:
+            return self._run(acc, self._bias, with_states)
+        first = self._run(acc[:, :n_silent], np.zeros_like(self._bias), with_states)
+        if n_silent == acc.shape[1]:
+            return first
+        rest = self._run(acc[:, n_silent:], self._bias, with_states)
+        return (np.concatenate([first[0], rest[0]], axis=-1),
+                np.concatenate([first[1], rest[1]], axis=-1),
+                np.concatenate([first[2], rest[2]], axis=-1))
+
+    def _run(
+        self, acc: NDArray[np.int32], bias: NDArray[np.int32], with_states: bool
+    ) -> Recorded:
         n_samples, n_steps, n_neurons = acc.shape
         # what leaves later than the longest wait is all written by the kernel
         spikes = np.empty((n_samples, n_neurons, n_steps), dtype=np.uint8)
@@ -57,7 +73,7 @@ class NeuronState:
         states = (n_samples, n_neurons, n_steps) if with_states else (0, 0, 0)
         u, v = np.zeros(states, dtype=np.int32), np.zeros(states, dtype=np.int32)
         kernels.run_cuba(
-            acc, self._current_decay, self._voltage_decay, self._threshold, self._bias,
+            acc, self._current_decay, self._voltage_decay, self._threshold, bias,
             self._delay, self._recurrent, self._u, self._v, self._fired, spikes, tail,
             self.n_active, u, v)
         shape = (n_samples, *self._layer.shape, n_steps)

@@ -124,9 +124,14 @@ def bias_timing(network: Network) -> Ledger:
     """
     return tuple(
         LedgerEntry(layer.name, "biases that stock Lava applies one step before the first input; "
-                    "write them after it", len(layer.neuron.bias), len(layer.neuron.bias))
+                    f"write them after {_steps(getattr(layer.neuron, 'bias_step', 0))}",
+                    len(layer.neuron.bias), len(layer.neuron.bias))
         for layer in network.layers if layer.neuron.bias is not None
     )
+
+
+def _steps(bias_step: int) -> str:
+    return f"step {bias_step}" if bias_step else "it"
 
 
 def _rescaled(layer: Layer, vth_mant: int) -> tuple[Layer, list[LedgerEntry]]:

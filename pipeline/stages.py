@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pipeline.recipe import Recipe
 
 _N_EXECUTED = 100  # validation samples that executed losses are measured on
-_N_FOR_TRAFFIC = 32  # calibration samples whose spikes tell which ways on the mesh are busy
 _REPORT_SOURCES = Path(__file__).with_name("report")
 
 # torch, lava and numba take seconds to import: each stage imports what it needs when it runs
@@ -97,20 +96,11 @@ def _quantize(context: Context) -> Any:
 
 
 def _place(context: Context) -> Any:
-    import numpy as np
+    from pipeline.mapping.placed import placed
 
-    from pipeline.emulate import emulate
-    from pipeline.mapping.place import check_rules, place
-
-    network, settings = context.value("quantize").network, context.recipe.place
-    check_rules(network, context.target, settings.max_chips)
-    spikes = calibration_split(context.model, context.recipe).spikes[:_N_FOR_TRAFFIC]
-    rates = {
-        name: np.count_nonzero(sent.reshape(len(sent), -1, sent.shape[-1]), axis=(0, 2)) * 1.0
-        for name, sent in emulate(network, spikes).spikes.items()
-    }
-    return place(network, context.target, formats=settings.formats, rates=rates,
-                 max_chips=settings.max_chips, seed=settings.seed)
+    return placed(
+        context.value("quantize").network, context.target, context.recipe.place,
+        calibration_split(context.model, context.recipe).spikes)
 
 
 def _export(context: Context) -> Any:

@@ -13,10 +13,10 @@ from pipeline.network import Network, Synapse
 
 def n_synapses(network: Network, synapse: Synapse, *, nonzero_only: bool = False) -> int:
     """Return the synapses between neurons that a group stands for, zeros included unless asked."""
-    stored = synapse.weight != 0 if nonzero_only else np.ones(synapse.weight.shape, dtype=np.bool_)
     geometry = synapse.geometry
     if geometry is None:
-        return int(np.count_nonzero(stored))
+        return int(np.count_nonzero(synapse.weight)) if nonzero_only else synapse.weight.size
+    stored = synapse.weight != 0 if nonzero_only else np.ones(synapse.weight.shape, dtype=np.bool_)
     in_shape = network.shape_of(synapse.source)
     out_shape = network.layer_of(synapse.name).shape
     n_used = []  # by kernel row, then column: output positions whose input lies inside

@@ -17,10 +17,12 @@ from accounting import (
     sigma_delta_network,
     small_cores,
 )
+from scipy.sparse import csr_array
 
 from hardware_targets import load_target
 from pipeline.account.activity import active_over_time
-from pipeline.account.counts import EVENTS, count, count_over_time, n_updates
+from pipeline.account.counts import EVENTS, _product, count, n_updates
+from pipeline.account.sent import rates_of
 from pipeline.emulate import Trace, emulate
 from pipeline.errors import DataError
 from pipeline.mapping.place import place
@@ -79,13 +81,10 @@ def test_what_was_fired_and_had_not_left_is_counted_for_recurrent_synapses_only(
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("family", NETWORKS)
-def test_counts_over_time_sum_up_to_those_of_the_samples(family: str, seed: int) -> None:
+def test_active_neurons_over_time_sum_up_to_those_of_the_samples(family: str, seed: int) -> None:
     target = small_cores("loihi2" if family == "sigma-delta" else "loihi1")
     of = case(NETWORKS[family](seed), target)
     counts = count(of.network, of.placement, of.trace)
-    for event, steps in count_over_time(of.network, of.placement, of.trace).items():
-        assert steps.shape == (of.network.n_steps, len(of.placement.cores))
-        np.testing.assert_array_equal(steps.sum(axis=0), counts[event].sum(axis=0), event)
     active = active_over_time(of.network, of.placement, of.trace)
     np.testing.assert_array_equal(active.sum(axis=2), counts["neuron_updates_active"])
 
@@ -136,6 +135,24 @@ def test_a_silent_run_of_one_neuron_counts_updates_only(n_steps: int) -> None:
     assert {event for event in EVENTS if counts[event].any()} == {"neuron_updates_idle"}
     assert counts["neuron_updates_idle"].sum() == n_steps
     assert counts.spread("executed_synops").std == 0
+
+
+@pytest.mark.parametrize("n_steps", [1, 4, 60, 61, 252, 255, 256, 300])
+@pytest.mark.parametrize("largest", [1, 2, 255])
+def test_rates_are_those_of_single_steps_whatever_their_number(n_steps: int, largest: int) -> None:
+    rng = np.random.default_rng(n_steps)
+    sent = (rng.random((2, 5, n_steps)) < 0.5).astype(np.uint8)
+    sent[0, 0], sent[1, 4, -1] = 1, largest
+    rates, is_graded = rates_of(sent)
+    np.testing.assert_array_equal(rates, (sent != 0).sum(axis=-1).T)
+    assert is_graded.tolist() == [False, largest > 1]
+
+
+@pytest.mark.parametrize("largest", [1, 2**15, 2**16, 2**20])
+def test_sums_beyond_32_bits_are_exact(largest: int) -> None:
+    table, rates = np.array([[largest, 1], [0, 3]]), np.array([[largest - 1, 0], [7, 1]], np.int32)
+    np.testing.assert_array_equal(
+        _product(csr_array(table, dtype=np.int64), rates), table @ rates)
 
 
 def damaged(of: Case, **parts: object) -> Trace:

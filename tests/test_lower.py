@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.deployment import Integers
 from pipeline.emulate import emulate
 from pipeline.errors import UnsupportedLayerError
 from pipeline.lower import without_joins
@@ -107,3 +109,17 @@ def test_joins_that_do_not_fit_are_refused(joins: tuple[Join, ...], problem: str
     second = layer("b", "a", random_weight(1, 7, 36), (7,))
     with pytest.raises(UnsupportedLayerError, match=problem):
         Network("bad", (2, 5, 4), 20, (first, second), joins)
+
+
+@pytest.mark.parametrize("network", [spatial(1, 3), flat(5)], ids=["spatial", "flat"])
+def test_the_share_of_zeros_counts_a_weight_once_however_many_copies_it_has(
+    network: Network
+) -> None:
+    holed = network.with_layers(tuple(
+        replace(part, synapses=tuple(
+            replace(s, weight=s.weight * (np.arange(s.weight.size).reshape(s.weight.shape) % 3 > 0))
+            for s in part.synapses))
+        for part in network.layers))
+    integers = Integers(without_joins(holed), holed, {}, ())
+    assert integers.sparsity == pytest.approx(holed.sparsity, abs=1e-12)
+    assert 0.3 < integers.sparsity < 0.4

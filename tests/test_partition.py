@@ -176,7 +176,8 @@ def test_tiles_of_a_convolution_are_those_of_its_matrix(network, data):
     assert np.isin(stored.sources, neurons_in(box, network.input_shape)).all()
     sparse = ConvTiles(synapse, network.input_shape, layer.shape, widths, ("sparse",), None)
     assert np.array_equal(sparse.stored(region).effective, stored.effective)
-    assert tiles.n_synapses() == np.count_nonzero(unrolled(network, synapse).data)
+    assert np.array_equal(
+        tiles.fan_in(), np.count_nonzero(unrolled(network, synapse).toarray(), axis=0))
 
 
 def conv_layer(size: int, channels: int = 4, kernel: int = 3, density: float = 1.0,

@@ -30,7 +30,6 @@ GOOD = LayerFacts(
     weight_bits=8,
     weight_min=-256,
     weight_max=254,
-    weight_exp=0,
     vth_mant_min=0,
     vth_mant_max=2**17 - 1,
     fires=True,

@@ -40,7 +40,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counts:
     count(claimed_bank.LayerBank, "pruned", "masks")
     count(claimed_bank.LayerBank, "_compress", "levels")
     count(trial_module, "_outcome", "outcomes")
-    count(trial_module, "_price", "prices")
+    count(trial_module, "price", "prices")
     count(trial_module, "emulate", "traces")
     return counts
 

@@ -162,6 +162,13 @@ def test_a_mistake_below_names_the_file_it_is_in(tmp_path: Path) -> None:
         "typo: unknown key; remove it (in low.yaml)", "xyzzy: unknown key; remove it"])
 
 
+def test_a_source_left_out_above_is_not_missing_in_the_base(tmp_path: Path) -> None:
+    number = {key: NEURONS[key] for key in ("value", "unit", "status")}
+    (only,) = problems(write(tmp_path, capacities={"neurons_per_core": number}))
+    assert only.startswith("capacities.neurons_per_core.source: is missing")
+    assert "loihi2.yaml" not in only
+
+
 def test_problems_of_base_and_file_come_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, without=["price_sets.nobody"], typo=1,
                  capacities={"neurons_per_core": {**NEURONS, "source": ""}})

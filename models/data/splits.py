@@ -1,9 +1,9 @@
 """Spikes and labels of one split, from whichever source a model names.
 
 In: a :class:`DataSource` (``model.yaml``, key ``data``) and the name of a split.
-Out: a :class:`SpikeSet`. Three sources: the emulated event camera over the digits of this
-repository, the recorded N-MNIST in a folder of the user's, or a ``.npz`` of the user's own spikes.
-Nothing is ever downloaded here.
+Out: a :class:`SpikeSet`. The sources: the emulated event camera over the digits of this
+repository; sets of recordings or images in a folder of the user's; a ``.npz`` of the user's own
+spikes. Nothing is ever downloaded here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from models.data.digits import DIGIT_RANGES, load_digits
 from models.data.event_camera import bin_events, emulate_events
+from models.data.frames import load_frames
 from models.data.nmnist import load_recordings
-from models.data.source import DataSource
+from models.data.recordings import load_events
+from models.data.source import ON_DISK, DataSource
 from pipeline.errors import DataError
 
 _MAX_GRADED = (1 << 23) - 1  # 24 bits with the sign
@@ -58,6 +60,10 @@ def load_split(source: DataSource, split: str, n_steps: int, n_samples: int | No
         )
     if source.kind == "npz":
         return _load_npz(source, split, n_steps, n_samples)
+    if source.kind in ON_DISK:
+        load = load_frames if source.kind in ("cifar100", "imagenet") else load_events
+        spikes, labels, what = load(source, split, n_steps, n_samples)
+        return SpikeSet(spikes, labels, f"{what}, {split} split")
     indices = DIGIT_RANGES[split]
     if n_samples is not None and n_samples > len(indices):
         raise DataError(

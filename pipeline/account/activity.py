@@ -68,6 +68,7 @@ def _by_states(
     n_neurons = sum(layer.n_neurons for layer in network.layers)
     n_at_once = max(1, _STATE_BYTES // (8 * len(spikes) * n_neurons))
     before: dict[str, NDArray[np.bool_]] = {}
+    begin = 0
     for piece in emulate_pieces(network, spikes, n_at_once, with_states=True):
         is_active = {}
         for layer in network.layers:
@@ -77,7 +78,9 @@ def _by_states(
             first = before.get(layer.name, np.zeros_like(has_state[..., :1]))
             before[layer.name] = has_state[..., -1:]
             was = np.concatenate([first, has_state[..., :-1]], axis=-1)
-            is_active[layer.name] = has_state | was | _has_bias(layer)[:, None]
+            is_active[layer.name] = has_state | was | _has_bias(
+                layer, np.arange(begin, begin + has_state.shape[-1]))
+        begin += has_state.shape[-1]
         yield _by_core(placement, is_active)
 
 
@@ -101,6 +104,8 @@ def _by_core(
          for core in placement.cores], axis=1)
 
 
-def _has_bias(layer: Layer) -> NDArray[np.bool_]:
+def _has_bias(layer: Layer, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether a bias acts, (n_neurons, steps)."""
     bias = np.array(layer.neuron.bias or (0,) * layer.n_channels)
-    return np.repeat(bias != 0, layer.n_neurons // layer.n_channels)
+    acts = steps >= getattr(layer.neuron, "bias_step", 0)
+    return np.repeat(bias != 0, layer.n_neurons // layer.n_channels)[:, None] & acts

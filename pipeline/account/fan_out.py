@@ -217,8 +217,8 @@ def _message_entries(
     neuron, sender, receiver = routes.T
     ones = np.ones_like(neuron)
     entries = {"messages_in": (neuron, receiver, ones)}
-    if (sender < 0).any():
-        return entries | {"messages_from_outside": entries["messages_in"]}
+    if (sender < 0).any():  # from outside
+        return entries
     where = np.array([(core.chip, core.tile_x, core.tile_y) for core in cores]).reshape(-1, 3)
     start, end = where[sender], where[receiver]
     on_chip = start[:, 0] == end[:, 0]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.account.fan_out import FanOut
-from pipeline.account.kernels_counting import n_spikes
+from pipeline.account.kernels_counting import n_spikes, n_spikes_in_words
 from pipeline.emulate import Trace
 from pipeline.network import Network
 
@@ -31,7 +31,7 @@ def sent_by(
         yield table, sent
 
 
-def rates_of(sent: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def rates_of(sent: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Return how often each source sent something, and in which samples it was graded.
 
     Parameters
@@ -40,17 +40,22 @@ def rates_of(sent: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
     Returns
     -------
-    rates : (k, n) int64
+    rates : (k, n) int32
     is_graded : (n,) bool, whether a value of the sample is none of -1, 0 and 1
     """
-    n_samples, n_sources, _ = sent.shape
-    if sent.dtype == np.uint8 and sent.max() <= 1:
-        rates = np.empty((n_sources, n_samples), dtype=np.int64)
-        n_spikes(sent, rates)
-        return rates, np.zeros(n_samples, dtype=np.bool_)
+    n_samples, n_sources, n_steps = sent.shape
+    if sent.dtype == np.uint8:
+        rates = np.empty((n_sources, n_samples), dtype=np.int32)
+        if n_steps % 4 == 0 and n_steps <= 255:
+            is_binary = n_spikes_in_words(sent.view(np.uint32), rates)
+        else:
+            is_binary = sent.max() <= 1
+            n_spikes(sent, rates)
+        if is_binary:
+            return rates, np.zeros(n_samples, dtype=np.bool_)
     flat = sent.reshape(n_samples, -1)
     is_graded = (flat.max(axis=1) > 1) | (flat.min(axis=1) < -1)
-    return np.count_nonzero(sent, axis=-1).astype(np.int64).T, is_graded
+    return np.count_nonzero(sent, axis=-1).astype(np.int32).T, is_graded
 
 
 def _fired(

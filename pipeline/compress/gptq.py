@@ -155,7 +155,8 @@ def _upper_factor_reversed(H: Tensor) -> Tensor:
     """
     L = cholesky(H)
     identity = torch.eye(H.shape[-1], dtype=H.dtype, device=H.device).expand_as(H)
-    return torch.linalg.solve_triangular(L, identity, upper=False).flip(-1, -2).contiguous()
+    R: Tensor = torch.linalg.solve_triangular(L, identity, upper=False)
+    return R.flip(-1, -2).contiguous()
 
 
 def _round_on_own_supports(

@@ -132,7 +132,8 @@ def to_layer(name: str, block: Any, source: str, in_shape: Shape, out_shape: Sha
     if isinstance(block, cuba.Recurrent):
         recurrent = _integers(block.recurrent_synapse, neuron.w_scale).reshape(out_shape * 2)
         layer = replace(layer, recurrent=Synapse(f"{name}.recurrent", name, recurrent))
-    return layer if is_affine or neuron.norm is None else folded(layer, neuron)
+    is_without_norm = neuron.norm is None or (is_affine and not block.dynamics)
+    return layer if is_without_norm else folded(layer, neuron)
 
 
 def group_of(name: str, block: Any, synapse: Any, source: str, in_shape: Shape) -> Synapse:
@@ -146,7 +147,8 @@ def group_of(name: str, block: Any, synapse: Any, source: str, in_shape: Shape) 
                                 _pair(synapse.dilation), synapse.groups)
         if isinstance(block, cuba.Pool):
             return _pooling(name, weight, geometry, source, in_shape)
-        return Synapse(name, source, weight, geometry, allowed=_allowed(block, weight.shape))
+        return Synapse(name, source, weight, geometry, allowed=_allowed(block, weight.shape),
+                       is_fixed=getattr(block, "has_fixed_weights", False))
     weight = weight.reshape(len(weight), -1)
     return Synapse(name, source, weight, allowed=_allowed(block, weight.shape))
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.network import Layer
-from pipeline.neuron import ResonatorNeuron
+from pipeline.neuron import CubaNeuron, ResonatorNeuron
 
 # slayer prints advice about packages this project does not use, and warns of torch's plans
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), \
@@ -25,9 +25,11 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
     warnings.simplefilter("ignore")
     from lava.lib.dl.slayer.neuron import norm as slayer_norm
 
+    from models.deep.blocks import Offset
+
 FOLDED = (
     slayer_norm.MeanOnlyBatchNorm, slayer_norm.WgtScaleBatchNorm,
-    torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d,
+    torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, Offset,
 )
 
 
@@ -49,9 +51,10 @@ def folded(layer: Layer, neuron: Any) -> Layer:
         weight = weight * per_row
         if np.array_equal(weight, np.rint(weight)):
             weight = np.rint(weight).astype(np.int32)
-    return replace(
-        layer, synapses=(replace(synapse, weight=weight),),
-        neuron=replace(neuron_of, bias=tuple(bias.tolist())))
+    biased = replace(neuron_of, bias=tuple(bias.tolist()))
+    if isinstance(biased, CubaNeuron):
+        biased = replace(biased, bias_step=getattr(neuron.norm, "first_step", 0))
+    return replace(layer, synapses=(replace(synapse, weight=weight),), neuron=biased)
 
 
 def _normalization(neuron: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -63,6 +66,8 @@ def _normalization(neuron: Any) -> tuple[NDArray[np.float64], NDArray[np.float64
         if isinstance(norm, slayer_norm.WgtScaleBatchNorm):
             factor = 1 / norm.std(norm.running_var).double().numpy()
             return factor, -norm.pre_hook_fx(norm.running_mean).double().numpy() * factor
+        if isinstance(norm, Offset):
+            return np.ones(1), norm.bias.double().numpy()
         factor = 1 / torch.sqrt(norm.running_var.double() + norm.eps)
         offset = -norm.running_mean.double() * factor
         if norm.affine:
@@ -79,6 +84,8 @@ def unfold(norm: Any, offset: NDArray[np.float64]) -> None:
         elif isinstance(norm, slayer_norm.WgtScaleBatchNorm):
             norm.running_mean.copy_(-value)
             norm.running_var.fill_(1 - norm.eps)
+        elif isinstance(norm, Offset):
+            norm.bias.copy_(value)
         else:
             norm.running_mean.copy_(torch.zeros_like(value) if norm.affine else -value)
             norm.running_var.fill_(1 - norm.eps)

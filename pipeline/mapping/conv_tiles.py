@@ -83,14 +83,18 @@ class ConvTiles:
             box.append((first, max(first, last)))
         return tuple(box)
 
-    def n_synapses(self) -> int:
-        """Return the nonzero synapses to the whole layer."""
-        block = self._block((0, self.out_shape[0]))
-        everywhere = [
-            self._hits(axis, (0, self.out_shape[1 + axis]), (0, self.in_shape[1 + axis]))
-            .sum(axis=1) for axis in (0, 1)
-        ]
-        return int(np.einsum("ckl,k,l->", block.n_nonzero, *everywhere))
+    def fan_in(self) -> NDArray[np.int64]:
+        """Return the nonzero synapses of each neuron of the layer, (n_neurons,)."""
+        geometry, weight = self.synapse.geometry, self.synapse.weight
+        assert geometry is not None
+        inside = []  # per axis, (output, kernel): whether an input is there, or padding
+        for axis in (0, 1):
+            start = np.arange(self.out_shape[1 + axis]) * geometry.stride[axis]
+            at = start[:, None] - geometry.padding[axis] + (
+                np.arange(weight.shape[2 + axis]) * geometry.dilation[axis])
+            inside.append(((at >= 0) & (at < self.in_shape[1 + axis])).astype(np.int64))
+        n_nonzero = (weight != 0).sum(axis=1, dtype=np.int64)
+        return np.asarray(np.matmul(inside[0], np.matmul(n_nonzero, inside[1].T)).ravel())
 
     def _block(self, channels: tuple[int, int]) -> _ChannelBlock:
         if channels not in self._channels:

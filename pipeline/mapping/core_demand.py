@@ -45,6 +45,10 @@ class DenseBlock:
         return shortest(
             measure_dense(own, self.widths), sources, self.widths, self.formats, self.max_words)
 
+    def fan_in(self) -> NDArray[np.int64]:
+        """Return the nonzero synapses of each neuron of the layer, (n_neurons,)."""
+        return np.asarray(np.count_nonzero(self.mask, axis=0))
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -113,7 +117,6 @@ class Demand:
             ("indexed neurons", piece.n_neurons if piece.stored else 0,
              1 << index[-1] if index else None),
             ("synapse memory", bits, capacities.synapse_memory_bits_per_core.value),
-            ("core memory", bits, capacities.total_memory_bits_per_core.value),
             ("words per axon", max((group.peak_words for group in piece.stored), default=0),
              capacities.words_per_axon.value),
             ("input axons", sum(len(group.sources) for group in piece.stored),

@@ -39,7 +39,6 @@ def facts_of(layer: Layer) -> LayerFacts:
         weight_bits=max((group.weight_bits or 0 for group in groups), default=0),
         weight_min=min((int(group.weight.min()) for group in groups), default=0),
         weight_max=max((int(group.weight.max()) for group in groups), default=0),
-        weight_exp=0,
         vth_mant_min=min(thresholds), vth_mant_max=max(thresholds), fires=neuron.fires,
         bias_min=math.floor(min(biases)), bias_max=math.ceil(max(biases)),
         decays={name: (min(values), max(values)) for name, values in decays.items()},

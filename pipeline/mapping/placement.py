@@ -101,8 +101,8 @@ class Cut:
 
     Attributes
     ----------
-    limit : of a core that one piece fewer would break, as "synapse memory"; "" if one core holds
-        the layer
+    limit : of a core that one piece fewer would break, as "synapse memory"; "off-chip axons" where
+        the pieces before, which were fewer, broke it; "" if one core holds the layer
     value, bound : what the fullest core would have needed, and what the limit is
     """
 

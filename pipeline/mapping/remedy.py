@@ -1,7 +1,7 @@
-"""What would make a network fit that does not: narrower weights, more zeros, other formats.
+"""What would make a network fit that does not: narrower weights, more zeros, formats, chips.
 
 In: a :class:`~pipeline.mapping.partition.Partition` that failed. Out: a clause for its message.
-Each remedy is tried by cutting the changed network again, one change at a time; none is estimated.
+Each remedy is tried by placing the changed network, one change at a time; none is estimated.
 Zeros are put where weights are smallest, the same share in every group that may be changed.
 """
 
@@ -9,29 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.mapping.chips import is_held, spread
 from pipeline.mapping.partition import Misfit, Partition
-from pipeline.mapping.placement import Format
+from pipeline.mapping.placement import Format, Placement
 from pipeline.network import Network, Synapse
 
 _STEPS = 20  # sparsities tried are multiples of one in so many
+_MOST_CHIPS = 16  # that are tried
 
 
-def what_would_fit(partition: Partition, layer: str | None, n_cores: int = 0) -> str:
-    """Return what would make a layer, or with None the network on ``n_cores``, fit."""
+def what_would_fit(partition: Partition, layer: str | None, max_chips: int, seed: int) -> str:
+    """Return what would make a layer fit its cores, or with None the network so many chips."""
     network, formats = partition.network, partition.formats
 
     def fits(changed: Network, allowed: tuple[Format, ...] | None = formats) -> bool:
-        cut = Partition(changed, partition.target, allowed, partition.rates).cut({})
-        if isinstance(cut, Misfit):
-            # layers are cut from the last one back: those after it did fit
-            names = [part.name for part in network.layers]
-            return layer is not None and names.index(cut.layer) < names.index(layer)
-        return layer is not None or sum(len(part.pieces) for part in cut.values()) <= n_cores
+        tried = Partition(changed, partition.target, allowed, partition.rates)
+        if layer is None:
+            return is_held(tried, max_chips, seed)
+        cut = tried.cut({})
+        # layers are cut from the last one back: those after this one did fit
+        names = [part.name for part in network.layers]
+        return not isinstance(cut, Misfit) or names.index(cut.layer) < names.index(layer)
 
     found = [
         *_bits(network, layer, partition, fits),
@@ -45,6 +49,19 @@ def what_would_fit(partition: Partition, layer: str | None, n_cores: int = 0) ->
         f"neither fewer bits nor {1 - 1 / _STEPS:.0%} zeros {where} would fit: make it smaller, "
         "or choose a larger target"
     )
+
+
+def what_chips_would_fit(partition: Partition, n_cores: int, seed: int) -> str:
+    """Return how many chips would hold a network of so many cores as it is."""
+    capacities = partition.target.capacities
+    n_chips = ceil(n_cores / capacities.cores_per_chip.value)
+    if capacities.off_chip_axons_per_core.value is not None:
+        # what may leave a chip can ask for more cores; arranging very many takes long
+        found = spread(partition, _MOST_CHIPS, seed) if n_chips <= _MOST_CHIPS else None
+        if not isinstance(found, Placement):
+            return f"as it is, it takes {n_chips} chips at least"
+        n_chips = found.n_chips
+    return f"as it is, it fits {n_chips} chips"
 
 
 def _bits(

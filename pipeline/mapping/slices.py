@@ -24,7 +24,8 @@ def cut_in_slices(demand: Demand) -> tuple[list[Piece], Cut] | Excess:
 
     Returns
     -------
-    The limit that a single neuron breaks, if there is one.
+    The limit that a single neuron breaks, if there is one, or that as many pieces as there must be
+    break.
     """
     n_pieces = 1
     while True:
@@ -40,14 +41,16 @@ def cut_in_slices(demand: Demand) -> tuple[list[Piece], Cut] | Excess:
     while decided is None and n_pieces > max(1, demand.least):
         n_pieces -= 1  # entries that begin elsewhere can take a word less
         decided = _one_fewer(demand, n_pieces)
-    cuts = []
-    for bounds in _balanced(demand, n_pieces):
-        pairs = zip(bounds[:-1], bounds[1:], strict=True)
-        pieces = [demand.piece((pair,), n_pieces) for pair in pairs]
-        if all(demand.excess(piece) is None for piece in pieces):
-            cuts.append(pieces)
+    tried = [
+        [demand.piece((pair,), n_pieces) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+        for bounds in _balanced(demand, n_pieces)
+    ]
     if len(filled) <= n_pieces:
-        cuts.append(_split(demand, filled, n_pieces))
+        tried.append(_split(demand, filled, n_pieces))
+    excesses = [[e for e in map(demand.excess, pieces) if e] for pieces in tried]
+    cuts = [pieces for pieces, broken in zip(tried, excesses, strict=True) if not broken]
+    if not cuts:  # more pieces than it needs: each neuron that feeds its layer reaches them all
+        return max(sum(excesses, start=[]), key=lambda excess: excess.ratio)
     decided = decided or demand.reason
     cut = Cut(1, "", 0, 0) if decided is None else Cut(
         n_pieces, decided.limit, decided.value, decided.bound)

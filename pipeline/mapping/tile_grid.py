@@ -29,12 +29,12 @@ def cut_in_tiles(demand: Demand) -> tuple[list[Piece], Cut] | Excess:
     -------
     The limit that a single neuron breaks, if one does.
     """
-    shape = demand.layer.shape
-    single = demand.excess(demand.piece(tuple((n // 2, n // 2 + 1) for n in shape), 1))
+    fan_in = [group.fan_in() for group in demand.groups]
+    single = _single(demand, fan_in)
     if single is not None:
         return single
     ranking = _Ranking(demand)
-    n_least, decided = _start(demand)
+    n_least, decided = _start(demand, fan_in)
     for n_pieces in range(n_least, demand.layer.n_neurons + 1):
         broken: list[Excess] = []
         for grid in ranking.grids(n_pieces, broken):
@@ -49,7 +49,23 @@ def cut_in_tiles(demand: Demand) -> tuple[list[Piece], Cut] | Excess:
     return decided
 
 
-def _start(demand: Demand) -> tuple[int, Excess | None]:
+def _single(demand: Demand, fan_in: list[NDArray[np.int64]]) -> Excess | None:
+    """Return the limit that the most demanding neuron breaks alone, None if it keeps to all.
+
+    Channels may differ, as pruned ones do; without this, grids of every size would be tried first.
+    """
+    shape = demand.layer.shape
+    total = sum(fan_in, start=np.zeros(demand.layer.n_neurons, dtype=np.int64))
+    asked = (total, *fan_in, demand.reach + demand.feeds_itself)
+    regions = [tuple((int(at), int(at) + 1) for at in np.unravel_index(neuron, shape))
+               for neuron in sorted({int(np.argmax(each)) for each in asked})]
+    broken = [demand.excess(demand.piece(region, 1)) for region in regions]
+    return max((e for e in broken if e), key=lambda excess: excess.ratio, default=None)
+
+
+def _start(
+    demand: Demand, fan_in: list[NDArray[np.int64]]
+) -> tuple[int, Excess | None]:
     """Return tiles that there are at least, and the limit that one fewer breaks.
 
     The neurons and, where kernels are not shared, the nonzero weights alone have to go somewhere.
@@ -57,11 +73,9 @@ def _start(demand: Demand) -> tuple[int, Excess | None]:
     memory = demand.target.capacities.synapse_memory_bits_per_core.value
     n_least, decided = demand.least, demand.reason
     bits = 0
-    for group in demand.groups:
-        if not isinstance(group, ConvTiles):
-            bits += int(np.count_nonzero(group.mask)) * group.widths.synapse_bits
-        elif "conv" not in group.formats:
-            bits += group.n_synapses() * group.widths.synapse_bits
+    for group, n_inputs in zip(demand.groups, fan_in, strict=True):
+        if "conv" not in group.formats:
+            bits += int(n_inputs.sum()) * group.widths.synapse_bits
     for what, value, bound in (
         ("neurons", demand.layer.n_neurons, demand.max_neurons), ("synapse memory", bits, memory)
     ):

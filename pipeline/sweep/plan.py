@@ -18,7 +18,7 @@ from pipeline.recipe import Recipe
 from pipeline.sweep.results import Store
 from pipeline.sweep.space import Setting, Space
 
-_SOURCES = ("trial.py", "sensitivity.py", "claimed_bank.py")
+_SOURCES = ("trial.py", "price.py", "sensitivity.py", "claimed_bank.py")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ def _entry(space: Space, setting: Setting, calibrate_key: str, code: str) -> Ent
     key = content_hash(
         "outcome", code, calibrate_key, setting.identity, recipe.evaluate.n_validation)
     return Entry(setting, key, tuple(
-        content_hash("price", key, target.model_dump(mode="json"), recipe.energy.n_samples)
+        content_hash("price", key, target.model_dump(mode="json"), recipe.energy.n_samples,
+                     recipe.place.model_dump(mode="json"))
         for target in space.targets))
 
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from hardware_targets import Target
 from models.data.splits import SpikeSet
-from pipeline.account.energy import account
 from pipeline.artifact import load_artifact
 from pipeline.assemble import assemble
 from pipeline.calibrate import Calibration
@@ -28,14 +27,14 @@ from pipeline.compress_synapse import Level
 from pipeline.compressor import compress_network, method_of
 from pipeline.deployment import Integers
 from pipeline.emulate import Trace, accuracy, emulate
-from pipeline.errors import DesignRuleError, PipelineError
-from pipeline.mapping.place import check_rules, place
+from pipeline.errors import PipelineError
 from pipeline.model_folder import ModelFolder
 from pipeline.network import Network
 from pipeline.recipe import Recipe
 from pipeline.stages import calibration_split, model_split
 from pipeline.sweep.claimed_bank import ClaimedBank
 from pipeline.sweep.plan import calibration_of
+from pipeline.sweep.price import price
 from pipeline.sweep.results import Result, Store
 
 
@@ -177,7 +176,9 @@ class Evaluate:
             if trace is None:
                 n_samples = self.recipe.energy.n_samples
                 trace = emulate(network, bench.validation(n_samples).spikes)
-            bench.store.save("prices", key, _price(network, target, trace))
+            calibration = bench.calibration_samples(self.recipe).spikes
+            bench.store.save("prices", key, price(
+                network, target, self.recipe.place, calibration, trace))
 
 
 @dataclass(frozen=True)
@@ -223,28 +224,4 @@ def _outcome(bench: Bench, recipe: Recipe, integers: Integers) -> Result:
         "sparsity_frac": integers.sparsity,
         "n_neurons": sum(layer.n_neurons for layer in network.layers),
         "layers": layers,
-    }
-
-
-def _price(network: Network, target: Target, trace: Trace) -> Result:
-    begin = time.perf_counter()
-    try:
-        check_rules(network, target)
-        placement = place(network, target)
-    except DesignRuleError as error:
-        return {"fits": False, "reason": str(error), "elapsed_s": time.perf_counter() - begin}
-    energy = account(network, placement, trace, target, with_times=False)
-    return {
-        "fits": True,
-        "n_cores": len(placement.cores),
-        "memory_bits": sum(core.synapse_bits for core in placement.cores),
-        "effective_synops": float(energy.counts["effective_synops"].sum(axis=1).mean()),
-        "executed_synops": float(energy.counts["executed_synops"].sum(axis=1).mean()),
-        "energy": [
-            {"prices": prices.name, "total_pj": float(prices.total_pj),
-             "low_pj": float(prices.band_pj[0]), "high_pj": float(prices.band_pj[1]),
-             "is_priced": bool(prices.by_event_pj), "unpriced": sorted(prices.unpriced)}
-            for prices in energy.price_sets
-        ],
-        "elapsed_s": time.perf_counter() - begin,
     }

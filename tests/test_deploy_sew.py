@@ -1,0 +1,72 @@
+"""A SEW-ResNet with published weights, on frames, goes through the line, spike for spike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from published_sew import PublishedSew, draw_exact
+
+from models.deep import sew_resnet
+
+pytestmark = pytest.mark.slow
+
+ARGUMENTS = {
+    "n_blocks": [2, 1], "widths": [4, 6], "n_classes": 3, "input_shape": [3, 16, 16],
+    "is_balanced": True, "frame_scale": 16,
+}
+N_FRAME_STEPS, DEPTH = 4, 8
+RECIPE = {
+    "calibration": {"n_samples": 20}, "compress": {"sparsity": 0.5, "bits": 5},
+    "evaluate": {"n_validation": 20, "n_test": 20}, "verify": {"n_samples": 2},
+    "energy": {"n_samples": 2},
+}
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Return a model folder whose checkpoint is a published state dict."""
+    folder = tmp_path / "sew"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    (folder / "model.yaml").write_text(yaml.safe_dump({
+        "network": f"{Path(sew_resnet.__file__)}:SewResNet", "arguments": ARGUMENTS,
+        "checkpoint": "sew.pth", "input_shape": [3, 16, 16], "n_steps": N_FRAME_STEPS + DEPTH,
+        "data": {"kind": "npz", "file": "frames.npz"}}))
+    net = PublishedSew("basic", (2, 1), (4, 6), 3)
+    draw_exact(net, seed=2)
+    torch.save(net.state_dict(), folder / "sew.pth")
+    rng, arrays = np.random.default_rng(0), {}
+    for split in ("calibration", "validation", "test"):
+        images = rng.integers(-20, 21, (20, 3, 16, 16))
+        frames = np.zeros((*images.shape, N_FRAME_STEPS + DEPTH), dtype=np.int32)
+        frames[..., :N_FRAME_STEPS] = images[..., None]
+        arrays[f"{split}_spikes"], arrays[f"{split}_labels"] = frames, rng.integers(0, 3, 20)
+    np.savez(folder / "frames.npz", **arrays)
+    return folder
+
+
+def test_published_weights_deploy_without_a_differing_spike(
+    published: Path, tmp_path: Path, deploy: Any, capsys: Any
+) -> None:
+    out = tmp_path / "out"
+    assert deploy(published, out, "--target", "loihi2") == 0
+    assert "wired by us" in capsys.readouterr().out
+    report = json.loads((out / "report.json").read_text())
+    rows = report["equivalence"]
+    assert {row["second_backend"] for row in rows} == {"Lava", "SLAYER with the compressed weights"}
+    assert all(row["n_differing"] == 0 for row in rows)
+    assert sum(row["n_spikes"] for row in rows) > 5000
+    layers = {row["name"]: row for row in report["layers"]}
+    assert layers["stages.0.blocks.1.relays.0"]["mask_by"] == "left alone"
+    pruned = [row for row in layers.values() if row["mask_by"] != "left alone"]
+    n_weights = 4 * 3 * 49 + 4 * 4 * 9 * 4 + (6 * 4 + 6 * 6) * 9 + 6 * 4 + 3 * 24
+    assert sum(row["n_weights_dense"] for row in pruned) == n_weights
+    assert sum(row["n_weights_kept"] for row in pruned) == n_weights // 2
+    told = {(row["layer"], row["what"]) for row in report["ledger"]}
+    assert any(layer == "fc" and "write them after step 8" in what for layer, what in told)
