@@ -55,6 +55,8 @@ class Console:
 
 def show_deployment(line: Line) -> None:
     """Print the screen that ends a deployment: what changed per layer, the verdict, the report."""
+    from pipeline.mapping.place import cautions
+
     console = rich.console.Console(highlight=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
@@ -69,6 +71,8 @@ def show_deployment(line: Line) -> None:
         ("fits", f"{len(placement.cores)} of {limit} cores of {line.target.name}"),
         ("exact", line.value("compare").summary),
         *_energy_rows(line.value("energy")),
+        *(("caution", f"{caution.layer}: {caution.value} (limit {caution.limit}); {caution.remedy}")
+          for caution in cautions(line.value("quantize").network, line.target)),
         ("report", str(line.out / "report.html")),
     )
     for label, text in rows:

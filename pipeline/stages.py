@@ -294,7 +294,7 @@ STAGES: tuple[Stage, ...] = (
          "compare", "energy"),
         lambda c: [_target(c), source_hash(sorted(_REPORT_SOURCES.glob("*.*")))], _report,
         lambda a: f"{len(a.files)} files",
-        ("report.json", "report.html", "layers.csv", "cores.csv", "recipe.yaml",
+        ("report.json", "report.html", "layers.csv", "cores.csv", "steps.csv", "recipe.yaml",
          "thresholds.yaml"),
     ),
 )

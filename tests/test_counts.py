@@ -22,6 +22,7 @@ from scipy.sparse import csr_array
 from hardware_targets import load_target
 from pipeline.account.activity import active_over_time
 from pipeline.account.counts import EVENTS, _product, count, n_updates
+from pipeline.account.over_time import count_over_time
 from pipeline.account.sent import rates_of
 from pipeline.emulate import Trace, emulate
 from pipeline.errors import DataError
@@ -87,6 +88,30 @@ def test_active_neurons_over_time_sum_up_to_those_of_the_samples(family: str, se
     counts = count(of.network, of.placement, of.trace)
     active = active_over_time(of.network, of.placement, of.trace)
     np.testing.assert_array_equal(active.sum(axis=2), counts["neuron_updates_active"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("family", NETWORKS)
+def test_events_of_the_steps_sum_up_to_those_of_the_samples(family: str, seed: int) -> None:
+    target = small_cores("loihi2" if family == "sigma-delta" else "loihi1")
+    of = case(NETWORKS[family](seed), target)
+    counts, over_time = (
+        counted(of.network, of.placement, of.trace) for counted in (count, count_over_time))
+    for event, steps in over_time.items():
+        assert steps.shape == (of.network.n_steps, len(of.network.layers))
+        for index, layer in enumerate(of.network.layers):
+            assert steps[:, index].sum() == counts.by_layer(event)[layer.name].sum(), event
+
+
+def test_synops_are_told_in_the_step_in_which_the_spike_left() -> None:
+    network = random_network(0)
+    of = case(network)
+    silent = np.zeros_like(of.trace.spikes[INPUT])
+    silent[..., 3] = 1
+    trace = emulate(network, silent)
+    steps = count_over_time(network, of.placement, trace)["effective_synops"]
+    reached = [i for i, x in enumerate(network.layers) if {s.source for s in x.synapses} == {INPUT}]
+    assert reached and all(set(np.flatnonzero(steps[:, i])) == {3} for i in reached)
 
 
 @pytest.mark.parametrize("seed", range(3))

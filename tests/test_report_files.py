@@ -17,7 +17,7 @@ from pipeline.recipe import load_recipe
 from pipeline.report import build_document, write_report
 from pipeline.report.csv_files import as_csv
 
-FILES = ("report.json", "report.html", "layers.csv", "cores.csv", "recipe.yaml",
+FILES = ("report.json", "report.html", "layers.csv", "cores.csv", "steps.csv", "recipe.yaml",
          "thresholds.yaml")
 
 

@@ -230,6 +230,16 @@ def test_pools_and_relays_are_left_alone_and_biases_begin_with_the_input() -> No
     assert "those of NIR always" in str(nir_obstacle(network))
 
 
+@pytest.mark.parametrize("n_steps", [1, 5])
+def test_input_that_ends_before_it_has_passed_all_layers_leaves_the_last_ones_at_rest(
+    n_steps: int
+) -> None:
+    net, published = small("basic", is_balanced=True)
+    net.load_state_dict(published.state_dict())
+    with torch.no_grad():
+        assert not net(images()[..., None].expand(-1, -1, -1, -1, n_steps)).any()
+
+
 def test_what_a_network_counts_as_active_knows_when_biases_begin() -> None:
     neuron = CubaNeuron(4096, 0, 100, bias=(2.0, 0.0), bias_step=3)
     layer = Layer("a", (Synapse("a", INPUT, np.zeros((2, 1), np.int32)),), neuron, (2,))

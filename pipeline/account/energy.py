@@ -26,6 +26,7 @@ from pipeline.account.energy_report import Bill, EnergyReport, PricedSet, Static
 from pipeline.account.fan_out import FORMATS, OFF_CHIP_REASON, executed_in
 from pipeline.account.latency import latency
 from pipeline.account.neurobench import neurobench_metrics
+from pipeline.account.over_time import count_over_time
 from pipeline.account.timing import Timing, time_steps
 from pipeline.emulate import Trace
 from pipeline.mapping.placement import Placement
@@ -41,7 +42,8 @@ def account(
     Parameters
     ----------
     trace : of :func:`pipeline.emulate.emulate`, biases acting from the first input
-    with_times : whether steps are timed, for which the trace's input is emulated again
+    with_times : whether events are told step by step and steps timed, for which the trace's input
+        is emulated again
 
     Raises
     ------
@@ -50,7 +52,9 @@ def account(
     """
     counts = count(network, placement, trace)
     timings: dict[str, Timing] = {}
+    over_time = {}
     if with_times:
+        over_time = count_over_time(network, placement, trace)
         active = active_over_time(network, placement, trace)
         timings = time_steps(network, placement, trace, counts, target, active)
     sets = tuple(
@@ -58,7 +62,7 @@ def account(
         for name, prices in target.price_sets.items()
     )
     return EnergyReport(counts, sets, latency(network, trace), conventions(counts),
-                        neurobench_metrics(network, counts, trace))
+                        neurobench_metrics(network, counts, trace), over_time)
 
 
 def _priced(

@@ -128,6 +128,7 @@ class EnergyReport:
     Attributes
     ----------
     convention : the literature's 45 nm AC/MAC rows, of no chip
+    over_time : by event, (n_steps, n_layers) int64, summed over the samples; empty if not counted
     """
 
     counts: Counts
@@ -135,6 +136,7 @@ class EnergyReport:
     latency: Latency
     convention: tuple[Convention, ...]
     neurobench: NeuroBenchMetrics
+    over_time: dict[str, NDArray[np.int64]]
 
     @property
     def n_steps(self) -> int:

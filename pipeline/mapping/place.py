@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from hardware_targets import Target, check_layers
+from hardware_targets import Target, Violation, check_accumulation, check_layers
 from pipeline.errors import DesignRuleError
 from pipeline.lower import without_joins
 from pipeline.mapping.chips import Overflow, spread
@@ -31,6 +31,11 @@ def check_rules(network: Network, target: Target, max_chips: int = 1) -> None:
             f"network '{network.name}' breaks {len(violations)} rule(s) of target "
             f"'{target.name}':\n{lines}"
         )
+
+
+def cautions(network: Network, target: Target) -> list[Violation]:
+    """Return what the target allows but may go wrong: states that could leave their width."""
+    return check_accumulation([facts_of(layer) for layer in network.layers], target)
 
 
 def place(

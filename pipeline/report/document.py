@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from pipeline.context import Context
 from pipeline.emulate import emulate
 from pipeline.errors import OutputError
 from pipeline.lower import without_joins
+from pipeline.mapping.place import cautions
 from pipeline.network import INPUT
 from pipeline.report.document_activity import build_activity
 from pipeline.report.document_before import build_before_after
 from pipeline.report.document_cores import core_row, layer_row
 from pipeline.report.document_energy import build_energy
+from pipeline.report.document_time import build_over_time
 from pipeline.report.document_verdict import build_neurobench, build_verdict
 
 SCHEMA_VERSION = 2
@@ -65,11 +68,14 @@ def build_document(context: Context) -> Section:
         "before_after": build_before_after(context, dense, dense_trace, trace),
         "activity": build_activity(dense, dense_trace, network, trace),
         "energy": build_energy(context.value("energy"), context.target, cores),
+        "over_time": build_over_time(
+            context.value("energy"), [layer.name for layer in network.layers]),
         "equivalence": [
             row for comparison in context.value("compare").comparisons
             for row in _equivalence(context, comparison)
         ],
         "ledger": _ledger(context),
+        "cautions": [asdict(caution) for caution in cautions(network, context.target)],
         "calibration": _calibration(context),
         "artifacts": {
             "files": [_file(context.out / name) for name in _products(context)],

@@ -72,3 +72,21 @@ def static_row(prices: PricedSet) -> Section:
                                    ("whole_chips_pj", static.whole_chips_pj))
         },
     }
+
+
+def build_over_time(report: EnergyReport, layers: list[str]) -> Section:
+    """Return the events of each layer step by step, means over the samples.
+
+    A synop is the receiving layer's, in the step in which the spike left.
+    """
+    events = report.over_time
+    return {
+        "n_samples": report.n_samples, "n_steps": report.n_steps,
+        "layers": [
+            {"layer": name, **{
+                f"{event}_per_sample": [
+                    float(f"{value:.6g}") for value in table[:, index] / report.n_samples]
+                for event, table in events.items()}}
+            for index, name in enumerate(layers)
+        ],
+    }

@@ -59,6 +59,7 @@ def render_html(document: dict[str, Any]) -> str:
         energy_kinds=figures.energy_kinds(document),
         rate_bars=plots.rate_bars(document),
         activity=plots.activity_rows(document),
+        synops_over_time=plots.synops_over_time(document),
         chips=floorplan.chips(document),
         counters=floorplan.counters(document),
         for_script=floorplan.for_script(document),

@@ -51,6 +51,34 @@ class RateBar:
     compressed: float
 
 
+@dataclass(frozen=True)
+class SynopsOverTime:
+    """Synops of a layer in each step: points of lines, x in steps, y from 100 (none) to 0."""
+
+    label: str
+    caption: str
+    executed: str
+    effective: str
+    n_steps: int
+    top: str
+
+
+def synops_over_time(document: Row) -> tuple[SynopsOverTime, ...]:
+    """Return a plot per layer, each on its own scale; none where nothing was executed."""
+    rows = []
+    for layer in document["over_time"]["layers"]:
+        executed = layer["executed_synops_per_sample"]
+        effective, top = layer["effective_synops_per_sample"], max(executed, default=0)
+        if top:
+            peak = executed.index(top)
+            rows.append(SynopsOverTime(
+                layer["layer"], f"most in step {peak}, {human_count(top)} executed; "
+                f"{human_count(sum(executed))} in all steps", _points(executed, top),
+                _points(effective, top), max(len(executed) - 1, 1),
+                f"{human_count(top)} at the top"))
+    return tuple(rows)
+
+
 def activity_rows(document: Row) -> tuple[ActivityRow, ...]:
     """Return the input and every layer, in network order."""
     activity = document["activity"]

@@ -1,8 +1,8 @@
 """The report's files, each whole or not at all.
 
 In: a context whose stages up to ``energy`` are up to date. Out: ``report.json``, ``report.html``,
-``layers.csv``, ``cores.csv``, ``recipe.yaml`` and ``thresholds.yaml`` in the deployment folder. All
-are rendered before the first is written.
+``layers.csv``, ``cores.csv``, ``steps.csv``, ``recipe.yaml`` and ``thresholds.yaml`` in the
+deployment folder. All are rendered before the first is written.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def write_report(context: Context) -> Reported:
         "report.html": render_html(document),
         "layers.csv": as_csv(document["layers"]),
         "cores.csv": as_csv(document["cores"]),
+        "steps.csv": as_csv(_steps(document["over_time"])),
         "recipe.yaml": _RECIPE_HEAD + yaml.safe_dump(document["recipe"], sort_keys=False),
     }
     if context.model.is_module:
@@ -70,6 +71,15 @@ def _as_json(document: dict[str, Any]) -> str:
     # a string never holds a bare line feed, so that only lists can match
     return _NUMBERS.sub(lambda m: " ".join(m.group().split()).replace("[ ", "[").replace(
         " ]", "]"), text) + "\n"
+
+
+def _steps(over_time: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row per layer and step."""
+    return [
+        {"layer": layer["layer"], "step": step,
+         **{name: values[step] for name, values in layer.items() if name != "layer"}}
+        for layer in over_time["layers"] for step in range(over_time["n_steps"])
+    ]
 
 
 def _thresholds(document: dict[str, Any]) -> str:
