@@ -55,8 +55,6 @@ class Console:
 
 def show_deployment(line: Line) -> None:
     """Print the screen that ends a deployment: what changed per layer, the verdict, the report."""
-    from pipeline.mapping.place import cautions
-
     console = rich.console.Console(highlight=False)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
@@ -71,12 +69,24 @@ def show_deployment(line: Line) -> None:
         ("fits", f"{len(placement.cores)} of {limit} cores of {line.target.name}"),
         ("exact", line.value("compare").summary),
         *_energy_rows(line.value("energy")),
-        *(("caution", f"{caution.layer}: {caution.value} (limit {caution.limit}); {caution.remedy}")
-          for caution in cautions(line.value("quantize").network, line.target)),
+        *_caution_rows(line),
         ("report", str(line.out / "report.html")),
     )
     for label, text in rows:
         console.print(f"[bold]{label:9s}[/] {escape(text)}", soft_wrap=True)
+
+
+def _caution_rows(line: Line) -> list[tuple[str, str]]:
+    from pipeline.mapping.place import cautions
+
+    found = cautions(line.value("quantize").network, line.target)
+    names = list(dict.fromkeys(caution.layer for caution in found))
+    if not names:
+        return []
+    bits = line.target.neurons.state_bits.value
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [("caution", f"states of {some} could exceed {bits} bits if all inputs fired at every "
+             "step (the report says by how much)")]
 
 
 def show_check(line: Line) -> None:
