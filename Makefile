@@ -5,19 +5,25 @@ TARGET = loihi1
 RECIPE =
 OUT    =
 SWEEP  =
+SEARCH =
+STUDY  =
+STORAGE =
+CHOOSE =
 DRY    =
 SHORT  =
 WORKERS = 2
+SCHEDULER =
 PYTHON ?=
 TORCH  ?=
 UV     ?= uv
 
 STAMP = .venv/.stamp
 
-.PHONY: help setup doctor deploy sweep train test test-all test-fast lint bench bench-emulator bench-sbc lock clean distclean
+.PHONY: help setup doctor deploy sweep search worker choose train test test-all test-fast lint bench bench-emulator bench-footprint \
+	bench-compiler bench-placement bench-counting bench-sweep bench-sbc lock clean distclean
 
 help: ## show this list (the default)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@printf '  %-20s %s\n' \
 	  'MODEL=$(MODEL)' 'network: a folder of models/' \
@@ -26,8 +32,9 @@ help: ## show this list (the default)
 	  'OUT=$(OUT)' 'folder of the products (none: one below netx_exports/)' \
 	  'SWEEP=$(SWEEP)' 'sweep: YAML with a base recipe and axes' \
 	  'DRY=$(DRY)' 'sweep: 1 to tell how much and how long, and do nothing' \
-	  'SHORT=$(SHORT)' 'bench-sbc: 1 for a few cheap cells in a temporary folder' \
-	  'WORKERS=$(WORKERS)' 'sweep, bench-sbc: processes, each of one thread' \
+	  'SHORT=$(SHORT)' 'bench-sbc, bench-footprint: 1 for a few cheap cells in a temporary folder' \
+	  'WORKERS=$(WORKERS)' 'sweep, bench-sbc, bench-footprint: processes, each of one thread' \
+	  'SCHEDULER=$(SCHEDULER)' 'sweep: a dask scheduler, tcp://host:8786 (none: processes here)' \
 	  'PYTHON=$(PYTHON)' 'the Python 3.10 to set up with (none: searched for)' \
 	  'TORCH=$(TORCH)' 'cpu: leave out CUDA, 3.3 GB less; default: as locked (none: as before)'
 
@@ -42,7 +49,19 @@ deploy: $(STAMP) ## prune, quantize, export, verify and price MODEL for TARGET
 
 sweep: $(STAMP) ## measure the grid of the file SWEEP= on MODEL (run again to continue)
 	@test -n "$(SWEEP)" || { echo 'sweep: name a grid, as in make sweep SWEEP=grid.yaml (pipeline/sweep/README.md)'; exit 2; }
-	.venv/bin/spikefit sweep --sweep "$(SWEEP)" --model "$(MODEL)" --target "$(TARGET)" --workers $(WORKERS) $(if $(OUT),--out "$(OUT)") $(if $(DRY),--dry-run)
+	.venv/bin/spikefit sweep --sweep "$(SWEEP)" --model "$(MODEL)" --target "$(TARGET)" --workers $(WORKERS) $(if $(SCHEDULER),--scheduler "$(SCHEDULER)") $(if $(OUT),--out "$(OUT)") $(if $(DRY),--dry-run)
+
+search: $(STAMP) ## search levels per layer as the file SEARCH= says, and deploy the winner
+	@test -n "$(SEARCH)" || { echo 'search: name a file, as in make search SEARCH=search.yaml (pipeline/search/README.md)'; exit 2; }
+	.venv/bin/spikefit search --search "$(SEARCH)" --model "$(MODEL)" --target "$(TARGET)" --workers $(WORKERS) $(if $(OUT),--out "$(OUT)") $(if $(STORAGE),--storage "$(STORAGE)")
+
+worker: $(STAMP) ## work on the shared search in the folder STUDY=, whose trials are in STORAGE=
+	@test -n "$(STUDY)" || { echo 'worker: name a study folder, as in make worker STUDY=... STORAGE=postgresql://... (pipeline/search/README.md)'; exit 2; }
+	.venv/bin/spikefit worker --study "$(STUDY)" --storage "$(STORAGE)"
+
+choose: $(STAMP) ## pick a configuration of the folder STUDY= (CHOOSE='--max-loss 1 --min energy')
+	@test -n "$(STUDY)" || { echo 'choose: name the folder of a sweep or a search, as in make choose STUDY=...'; exit 2; }
+	.venv/bin/spikefit choose "$(STUDY)" $(CHOOSE)
 
 train: $(STAMP) ## train MODEL again (minutes to hours)
 	.venv/bin/python -m "models.$(MODEL).train"
@@ -67,6 +86,21 @@ bench: $(STAMP) ## run every benchmark in turn
 
 bench-emulator: $(STAMP) ## time the emulator against Lava's steady state and SLAYER
 	.venv/bin/python -W ignore benchmarks/bench_emulator.py
+
+bench-footprint: $(STAMP) ## table and plot of memory, cores, synops, energy by sparsity, bits, format (minutes)
+	.venv/bin/python benchmarks/footprint --workers $(WORKERS) $(if $(SHORT),--short)
+
+bench-compiler: $(STAMP) ## hold cores per layer against logs of Intel's Loihi 2 compiler
+	.venv/bin/python benchmarks/bench_compiler_logs.py
+
+bench-placement: $(STAMP) ## place a million neurons: seconds, memory, cores
+	.venv/bin/python benchmarks/bench_placement.py
+
+bench-counting: $(STAMP) ## time counting against the emulator
+	.venv/bin/python benchmarks/bench_counting.py
+
+bench-sweep: $(STAMP) ## time 200 configurations against deployments one by one (an hour)
+	.venv/bin/python benchmarks/bench_sweep.py --workers $(WORKERS)
 
 bench-sbc: $(STAMP) ## measure SBC against its baselines (hours; run again to continue)
 	.venv/bin/python benchmarks/sbc --workers $(WORKERS) $(if $(SHORT),--short)

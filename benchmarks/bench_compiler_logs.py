@@ -52,7 +52,7 @@ MNIST = (
 PILOTNET = (
     Logged("conv1", 25, 4, "fewest: tiles of other widths, up to 4,096 neurons"),
     Logged("conv2", 13, 4, "fewest: as conv1"),
-    Logged("conv3", 3, 8, ""),
+    Logged("conv3", 3, 8, "fewest: as conv1; two tiles of 12 columns are 4,032 neurons"),
     Logged("conv4", 3, 8,
            "16 columns are exactly 4,096 neurons: by the printed limit they fit, the log has 8"),
     Logged("conv5", 2, 16,

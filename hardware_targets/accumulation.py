@@ -67,8 +67,8 @@ def _beyond(
     if bound <= largest:
         return None
     return Violation(
-        facts.layer, rule, f"worst-case {state} {math.ceil(bound)} if the same synapses always "
-        "fire", f"{largest}",
+        facts.layer, rule, f"worst-case {state} {math.ceil(bound):,} if the same synapses "
+        "always fire", f"{largest:,}",
         "look at the largest state of a run; scale the layer's weights and vth_mant down together "
         "if it comes near",
     )

@@ -1,11 +1,13 @@
 """From compressed groups to the integer network that is deployed.
 
 In: the dense network, its groups at their levels, its calibration. Out: :class:`Integers`. Grids
-become integers, thresholds match the dense firing rates, and neurons that make no difference leave.
+become integers, small enough that no current overflows; thresholds match the dense firing rates,
+and neurons that make no difference leave.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,11 +16,16 @@ from numpy.typing import NDArray
 from pipeline.calibrate import Calibration
 from pipeline.compress_synapse import CompressedSynapse
 from pipeline.deployment import Integers
+from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.lower import without_joins
+from pipeline.mapping.layer_facts import facts_of
 from pipeline.match_rates import match_rates
 from pipeline.network import Network
 from pipeline.quantize import bias_timing, to_integers
 from pipeline.shrink import removals, shrink
+
+# beyond it a current of 24 bits wraps around, in Lava and on the chip (facts: netx 3.2)
+_LARGEST_CURRENT = 1 << 23
 
 
 def assemble(
@@ -32,10 +39,39 @@ def assemble(
     spikes : (n, *input_shape, t) uint8, the samples ``calibration`` was made from
     per : what gets a threshold of its own; none leaves thresholds as compression has them
     """
+    compressed, halved = without_overflow(dense, compressed)
     network, ledger = to_integers(dense, compressed)
+    ledger += halved
     if per != "none":
         network, changes = match_rates(network, spikes, calibration.rates, per)
         ledger += changes
     ledger += bias_timing(network)
     shrunk = shrink(without_joins(network))
     return Integers(shrunk.network, network, shrunk.kept, ledger + removals(network, shrunk))
+
+
+def without_overflow(
+    dense: Network, compressed: dict[str, CompressedSynapse]
+) -> tuple[dict[str, CompressedSynapse], Ledger]:
+    """Return groups whose currents stay within 24 bits whatever spikes arrive, as far as that goes.
+
+    Steps and threshold of a layer are halved together, which changes no spike but by rounding the
+    threshold. Wide layers need it, and those that sums reach through a copy from each source.
+    """
+    found, ledger = dict(compressed), list[LedgerEntry]()
+    network, _ = to_integers(dense, compressed)
+    for layer in without_joins(network).layers:
+        group, worst = dense.layer(layer.name).synapses[0], facts_of(layer).worst_case_current
+        if group.name not in compressed or not dense.layer(layer.name).takes_scale \
+                or layer.recurrent is not None:
+            continue
+        part, n = compressed[group.name], 0
+        while worst > _LARGEST_CURRENT << n and part.step_exp - n > 1 and part.vth_mant >> n > 1:
+            n += 1
+        if n:
+            found[group.name] = replace(
+                part, step_exp=part.step_exp - n, vth_mant=max(1, round(part.vth_mant / 2**n)))
+            ledger.append(LedgerEntry(
+                layer.name, f"weights and threshold divided by {2**n}, so that no current leaves "
+                "24 bits", group.weight.size, group.weight.size))
+    return found, tuple(ledger)

@@ -17,6 +17,7 @@ import typer
 
 from pipeline.console_files import ShapeOption, StepsOption, compare_files, inspect, shape
 from pipeline.console_targets import app as targets
+from pipeline.search.command import choose, search, worker
 from pipeline.sweep.command import sweep
 
 if TYPE_CHECKING:
@@ -165,6 +166,9 @@ for _name, _help in _COMMANDS:
         app.command(_name, help=_help)(_stage_command(_name))
 app.command()(inspect)
 app.command()(sweep)
+app.command()(search)
+app.command()(choose)
+app.command()(worker)
 app.add_typer(targets, name="targets")
 
 

@@ -139,7 +139,8 @@ def _energy_rows(energy: EnergyReport) -> list[tuple[str, str]]:
     """Return a row per price set; an incomplete total says what is missing."""
     rows = []
     for prices in energy.price_sets:
-        missing = f"; without a published price: {', '.join(prices.unpriced)}"
+        terms = ", ".join(term + _share_of_synops(energy, term) for term in prices.unpriced)
+        missing = f"; without a published price: {terms}"
         if not prices.by_event_pj:
             text = "unpriced: no published energies for this chip; see the counts"
         else:
@@ -150,3 +151,11 @@ def _energy_rows(energy: EnergyReport) -> list[tuple[str, str]]:
             text += ")" if prices.is_complete else f", incomplete{missing})"
         rows.append(("energy", text))
     return rows
+
+
+def _share_of_synops(energy: EnergyReport, term: str) -> str:
+    """Return what share of the synops an unpriced format has; nothing of other events."""
+    executed = energy.counts.events.get(f"executed_{term.replace('synop', 'synops')}")
+    if executed is None:
+        return ""
+    return f" ({executed.sum() / energy.counts['executed_synops'].sum():.1%} of the synops)"

@@ -16,6 +16,7 @@
     |-- LavaError                 Lava hung or died                               -> its stderr
     |-- EquivalenceError          two backends disagree                 -> layer, neuron, step
     |-- OutputError               a folder that cannot be written                 -> path
+    |-- ClusterError              a scheduler or a worker that cannot take part   -> its address
     `-- MissingExtraError         an optional package is absent         -> install command
 
 A message names the problem, the place, the value against the limit, and the remedy.
@@ -78,6 +79,10 @@ class EquivalenceError(PipelineError):
 
 class OutputError(PipelineError):
     """An output folder that cannot be written."""
+
+
+class ClusterError(PipelineError):
+    """A scheduler that cannot be reached, or a worker of it that cannot take part."""
 
 
 class MissingExtraError(PipelineError):

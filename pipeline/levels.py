@@ -52,7 +52,7 @@ def allocate_levels(
         If a pattern of ``compress.layers`` matches no layer.
     """
     settings = recipe.compress
-    curves = _Curves(network, calibration, spikes, bank, on_progress)
+    curves = Curves(network, calibration, spikes, bank, on_progress)
     if counts is None:
         counts = _counts(network, settings, curves)
     bits = _bits(network, settings, counts, curves)
@@ -62,7 +62,7 @@ def allocate_levels(
     }
 
 
-def _counts(network: Network, settings: CompressRecipe, curves: _Curves) -> dict[str, int]:
+def _counts(network: Network, settings: CompressRecipe, curves: Curves) -> dict[str, int]:
     fixed = {
         synapse.name: level.sparsity
         for name, level in level_overrides(settings, _layers(network)).items()
@@ -86,7 +86,7 @@ def _counts(network: Network, settings: CompressRecipe, curves: _Curves) -> dict
 
 
 def _bits(
-    network: Network, settings: CompressRecipe, counts: dict[str, int], curves: _Curves
+    network: Network, settings: CompressRecipe, counts: dict[str, int], curves: Curves
 ) -> dict[str, Bits]:
     overrides = level_overrides(settings, _layers(network))
     bits: dict[str, Bits] = {}
@@ -104,7 +104,7 @@ def _bits(
     return {**bits, **least_loss_bits(losses, {n: counts[n] for n in free}, settings.bits)}
 
 
-class _Curves:
+class Curves:
     """Loss curves of groups, predicted and measured, in units that all groups share."""
 
     def __init__(
@@ -132,7 +132,7 @@ class _Curves:
         """Return the distance of the network's output when this group alone is pruned."""
         self._on_progress(f"{synapse.name}: measured loss curve")
         counts = _curve_counts(synapse)
-        losses = [self._distance(synapse.name, Level(n, _REFERENCE_BITS)) for n in counts]
+        losses = [self.distance(synapse.name, Level(n, _REFERENCE_BITS)) for n in counts]
         return LossCurve(np.array(counts), np.array(losses))
 
     def predicted_by_bits(
@@ -149,7 +149,7 @@ class _Curves:
     ) -> dict[int, float]:
         """Return the distance of the network's output at each number of bits of this group."""
         self._on_progress(f"{name}: measured loss by bits")
-        return {b: self._distance(name, Level(n_keep, b)) for b in choices}
+        return {b: self.distance(name, Level(n_keep, b)) for b in choices}
 
     def _unit(self, synapse: Synapse) -> float:
         return self._energy(synapse) if self._bank.importance(synapse.name) is None else 1.0
@@ -160,8 +160,8 @@ class _Curves:
         rows = synapse.weight.astype(np.float64).reshape(len(H), -1, H.shape[-1])
         return 0.5 * float(np.einsum("gri,gij,grj->", rows, H, rows, optimize=True))
 
-    def _distance(self, name: str, level: Level) -> float:
-        """Return the van Rossum distance of the output, dense against this group at a level."""
+    def distance(self, name: str, level: Level) -> float:
+        """Return the van Rossum distance of the output, dense against one group at a level."""
         last = self._network.layers[-1]
         if self._dense is None:
             self._dense = emulate(self._integers, self._spikes).spikes[last.name]

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 # by their own names, because lava-nc installs a package "tests"
 sys.path.insert(0, str(Path(__file__).parent))
 pytest_plugins = [
-    "deployments", "generated", "oracle_options", "report_artifacts", "shrinking", "sweeps"]
+    "deployments", "generated", "oracle_options", "report_artifacts", "report_pages", "shrinking",
+    "sweeps"]
 
 settings.register_profile("spikefit", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("spikefit")
@@ -191,6 +192,14 @@ def make_recipe() -> Callable[..., Any]:
 
 NETWORKS = Path(__file__).parent / "slayer_networks" / "network.py"
 SHAPES = dict.fromkeys(("Conv", "ReshapesItself", "Pool", "ConvGraph"), (2, 8, 7))
+
+
+@pytest.fixture(scope="session")
+def slayer() -> Any:
+    """SLAYER, imported once by the module that quiets it, before any user's file asks for it."""
+    from pipeline.ingest import slayer as ingest
+
+    return ingest
 
 
 @pytest.fixture

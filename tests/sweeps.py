@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ RECIPE = {
     "calibration": {"n_samples": 20}, "evaluate": {"n_validation": 20, "n_test": 20},
     "energy": {"n_samples": 10},
 }
-GRID = {"recipe": RECIPE, "sparsity": [0.3, 0.6], "bits": [3, 8], "target": ["loihi1", "loihi2"]}
+# the cheapest masks there are: most tests of sweeps ask nothing of them
+CHEAP = {**RECIPE, "compress": {"pruning": "magnitude"}}
+GRID = {"recipe": CHEAP, "sparsity": [0.3, 0.6], "bits": [3, 8], "target": ["loihi1", "loihi2"]}
 
 
 @pytest.fixture
@@ -48,18 +51,36 @@ def write_net_model(folder: Path, network: Any) -> Path:
 @pytest.fixture
 def sweep(tmp_path: Path) -> Callable[..., Any]:
     """Run of a sweep of a model folder in this process, or with more workers; a dict of axes."""
-    from pipeline.model_folder import find_model
-    from pipeline.sweep.driver import Sweep
-    from pipeline.sweep.progress import Progress
-    from pipeline.sweep.space import load_space
 
-    def run(model: Path, grid: dict[str, Any], out: Path | None = None, workers: int = 1) -> Any:
-        path = tmp_path / "sweep.yaml"
-        path.write_text(yaml.safe_dump(grid, sort_keys=False))
-        return Sweep(load_space(path, "loihi1"), find_model(str(model)), out or tmp_path / "out",
-                     workers, Progress()).run()
+    def run(model: Path, grid: dict[str, Any], out: Path | None = None, workers: int = 1,
+            scheduler: str = "") -> Any:
+        return run_sweep(model, grid, out or tmp_path / "out", workers, scheduler)
 
     return run
+
+
+def run_sweep(
+    model: Path, grid: dict[str, Any], out: Path, workers: int = 1, scheduler: str = ""
+) -> Any:
+    from pipeline.model_folder import find_model
+    from pipeline.sweep import space
+    from pipeline.sweep.driver import Sweep
+    from pipeline.sweep.progress import Progress
+
+    path = model.with_name(f"{out.name}.yaml")
+    path.write_text(yaml.safe_dump(grid, sort_keys=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(space, "find_target", _target)
+        read = space.load_space(path, "loihi1")
+    return Sweep(read, find_model(str(model)), out, workers, Progress(), scheduler).run()
+
+
+@cache
+def _target(name: str) -> Any:
+    """Return a target read once: that takes longer than most sweeps here."""
+    from hardware_targets import load_target
+
+    return load_target(name)
 
 
 @pytest.fixture

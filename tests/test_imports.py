@@ -72,6 +72,11 @@ def test_only_the_reader_and_the_writer_of_nir_files_import_nir() -> None:
     assert importers_of("nir", *PACKAGES) == NIR
 
 
+def test_only_searches_import_optuna() -> None:
+    assert {Path(path).parts[:2] for path in importers_of("optuna", *PACKAGES)} == {
+        ("pipeline", "search")}
+
+
 def test_hardware_targets_import_nothing_from_the_pipeline() -> None:
     for package in ("pipeline", "models"):
         assert importers_of(package, "hardware_targets") == set()

@@ -32,3 +32,11 @@ def test_band_shows_its_unit_once_if_both_ends_share_it(
 ])
 def test_exact_numbers_have_at_most_two_decimals(value: Any, shown: str) -> None:
     assert units.exact(value) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [
+    (23.6, "23.6"), (999.25, "999.25"), (12_185_361.53, "12,185,362"), (1000, "1,000"), ("", ""),
+    (None, "–"),
+])
+def test_picojoules_have_no_decimals_from_a_nanojoule_on(value: Any, shown: str) -> None:
+    assert units.picojoules(value) == shown

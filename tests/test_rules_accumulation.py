@@ -38,7 +38,7 @@ def test_bounds_hold_up_to_the_width_and_no_further() -> None:
         ({"fires": False}, "accumulated_voltage_in_range"),
     ):
         (caution,) = check_accumulation([dataclasses.replace(QUIET, **change)], LOIHI1)
-        assert (caution.rule, caution.limit) == (rule, str(RANGE)) and caution.remedy
+        assert (caution.rule, caution.limit) == (rule, f"{RANGE:,}") and caution.remedy
     # what a spike sets back does not add up
     assert check_accumulation([dataclasses.replace(QUIET, bias_max=4095)], LOIHI1) == []
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from published_sew import PublishedSew, draw_exact, spikes_of
 
+from models.deep import sew_resnet
 from models.deep.blocks import Wait
 from models.deep.published import by_our_names
 from models.deep.scales import fitting_scale
@@ -17,6 +18,7 @@ from models.deep.sew_resnet import SewResNet
 from pipeline.emulate import emulate, emulate_pieces
 from pipeline.errors import CheckpointError
 from pipeline.export_nir import nir_obstacle
+from pipeline.ingest.checkpoint import load_module
 from pipeline.ingest.slayer import run_module, to_network, write_back
 from pipeline.lower import without_joins
 from pipeline.model_folder import ModelDescription, ModelFolder
@@ -171,6 +173,22 @@ def test_a_published_state_dict_with_other_names_says_which() -> None:
     state = {**published.state_dict(), "layer9.0.conv1.weight": torch.zeros(1)}
     with pytest.raises(CheckpointError, match=r"should not have: layer9\.0\.conv1\.weight"):
         ours.load_state_dict(state)
+
+
+def test_a_training_checkpoint_is_looked_into() -> None:
+    ours, published = small("basic")
+    ours.load_state_dict({"model": published.state_dict(), "epoch": 319})
+    assert torch.equal(ours.conv1.synapse.weight[..., 0], published.conv1.weight)
+
+
+def test_a_published_file_of_another_architecture_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.pth"
+    torch.save(PublishedSew("basic", (2, 2), SMALL["widths"], 5).state_dict(), path)
+    description = ModelDescription(
+        network=f"{sew_resnet.__file__}:SewResNet", checkpoint="theirs.pth",
+        arguments={**SMALL, "input_shape": FRAMES}, input_shape=FRAMES, n_steps=4)
+    with pytest.raises(CheckpointError, match=r"theirs\.pth: the published state dict is of"):
+        load_module(ModelFolder("small", tmp_path, description))
 
 
 @pytest.mark.parametrize("n_steps", [0, 63])

@@ -158,7 +158,7 @@ def test_a_defect_in_one_configuration_is_told_and_tried_again_next_time(
 def test_what_does_not_fit_a_target_is_told_with_the_limit(
     tmp_path: Path, dense_chain: Callable[..., Any], sweep: Callable[..., Any]
 ) -> None:
-    model = write_net_model(tmp_path / "wide", dense_chain((12, 400, 5), n_steps=20))
+    model = write_net_model(tmp_path / "wide", dense_chain((12, 150, 5), n_steps=20))
     tiny = tmp_path / "tiny.yaml"
     tiny.write_text(json.dumps({
         "base": "loihi1", "name": "tiny", "description": "a chip of a neuron a core",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sweeps import GRID
+from sweeps import GRID, run_sweep, write_net_model
 
 from pipeline.sweep.document import columns_of
 from pipeline.sweep.figures import Axis, x_axis
@@ -56,8 +56,17 @@ class Page(html.parser.HTMLParser):
             self._row = None
 
 
-def test_csv_json_and_page_say_the_same(net_model: Path, sweep: Callable[..., Any]) -> None:
-    out = sweep(net_model, WIDE).out
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: Any, dense_chain: Callable[..., Any]) -> Path:
+    """The folder of a study with every axis."""
+    folder = tmp_path_factory.mktemp("wide")
+    model = write_net_model(folder / "small", dense_chain((12, 16, 5), n_steps=20))
+    out: Path = run_sweep(model, WIDE, folder / "out").out
+    return out
+
+
+def test_csv_json_and_page_say_the_same(wide: Path) -> None:
+    out = wide
     document = json.loads((out / "sweep.json").read_text())
     rows = document["trials"]
     with (out / "trials.csv").open() as file:
@@ -75,10 +84,8 @@ def test_csv_json_and_page_say_the_same(net_model: Path, sweep: Callable[..., An
                 assert line[name] == ("" if value is None else str(value)) and shown is None
 
 
-def test_every_point_leads_to_its_row_and_every_row_to_its_recipe(
-    net_model: Path, sweep: Callable[..., Any]
-) -> None:
-    out = sweep(net_model, WIDE).out
+def test_every_point_leads_to_its_row_and_every_row_to_its_recipe(wide: Path) -> None:
+    out = wide
     page = Page((out / "report.html").read_text())
     inside = {link[1:] for link in page.links if link.startswith("#")}
     assert inside <= page.ids and {f"t-{key}" for key in page.rows} <= inside
@@ -88,18 +95,16 @@ def test_every_point_leads_to_its_row_and_every_row_to_its_recipe(
     assert page.foreign == []
 
 
-def test_names_of_users_are_escaped(net_model: Path, sweep: Callable[..., Any]) -> None:
-    document = sweep(net_model, GRID).document
+def test_names_of_users_are_escaped(wide: Path) -> None:
+    document = json.loads((wide / "sweep.json").read_text())
     document["model"]["description"] = "<script>alert(1)</script>"
     document["trials"][0]["reason"] = "<b>bold</b>"
     text = render_page(document)
     assert "<script" not in text and "<b>bold" not in text
 
 
-def test_an_unfinished_or_failed_sweep_has_a_page(
-    net_model: Path, sweep: Callable[..., Any]
-) -> None:
-    document = sweep(net_model, GRID).document
+def test_an_unfinished_or_failed_sweep_has_a_page(wide: Path) -> None:
+    document = json.loads((wide / "sweep.json").read_text())
     unfinished = {**document, "trials": [], "fronts": [], "sensitivity": [],
                   "accuracy_dense_frac": None, "data_origin": None}
     assert "Sweep of small" in render_page(unfinished)

@@ -31,6 +31,8 @@ class FrameNorm(torch.nn.BatchNorm3d):
         """Return currents of the same shape."""
         if self.first_step == 0:
             return super().forward(currents)
+        if currents.shape[-1] <= self.first_step:
+            return torch.zeros_like(currents)
         normed = super().forward(currents[..., self.first_step :])
         return torch.nn.functional.pad(normed, (self.first_step, 0))
 

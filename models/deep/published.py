@@ -44,9 +44,17 @@ _PATTERNS = [
 ]
 
 
+def unwrapped(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state dict that a training checkpoint holds beside other things, or itself."""
+    for key in ("model", "state_dict", "net"):
+        if isinstance(state.get(key), dict):
+            return dict(state[key])
+    return state
+
+
 def is_published(state: dict[str, Any]) -> bool:
     """Return whether a state dict has published names, and not ours."""
-    return any(key.removeprefix("module.") == "fc.weight" for key in state)
+    return any(str(key).removeprefix("module.") == "fc.weight" for key in state)
 
 
 def by_our_names(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from models.deep.blocks import OrPool, Relay, integrate_and_fire, readout, spiking_conv
-from models.deep.published import by_our_names, is_published
+from models.deep.published import by_our_names, is_published, unwrapped
 from models.deep.scales import ScaledNet
 
 BLOCKS = {
@@ -91,7 +91,7 @@ class SewResNet(ScaledNet):
         CheckpointError
             If a published one is of another architecture.
         """
-        state = dict(state_dict)
+        state = unwrapped(dict(state_dict))
         published = is_published(state)
         if published:
             state = by_our_names(state, self.state_dict(), self._frame_scale)

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from models.deep.sew_resnet import SewResNet
-from models.training import TrainingPlan, train
+from models.training import TrainingPlan, save_state, train
 
 FOLDER = Path(__file__).parent
 
@@ -18,4 +18,7 @@ if __name__ == "__main__":
         n_epochs=10, learning_rate=4e-3, max_shift_px=1, n_steps=description["n_steps"],
         loss="cross_entropy")
     torch.manual_seed(plan.seed)
-    train(SewResNet(**description["arguments"]), FOLDER, plan)
+    net = SewResNet(**description["arguments"])
+    train(net, FOLDER, plan)
+    net.fit_scales()
+    save_state(net.state_dict(), FOLDER / "checkpoint.pt")

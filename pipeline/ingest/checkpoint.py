@@ -145,6 +145,8 @@ def _load_state(module: torch.nn.Module, model: ModelFolder) -> None:
     _size_as_in(module, state, model)
     try:
         module.load_state_dict(state)
+    except CheckpointError as error:  # of a module that knows other names than its own
+        raise CheckpointError(f"{model.checkpoint}: {error}") from None
     except (RuntimeError, AttributeError) as error:  # the latter for keys that are not strings
         lines = str(error).splitlines()
         problems = "; ".join(line.strip() for line in lines[1:4] or lines)

@@ -136,7 +136,8 @@ def _energy(document: Row) -> Card:
                     "events are counted, no figure is given.", False)
     parts = []
     for prices in energy["price_sets"]:
-        lacking = ", ".join(words(term) for term in prices["unpriced"])
+        lacking = ", ".join(
+            words(term) + _share_of_synops(energy["totals"], term) for term in prices["unpriced"])
         parts.append(
             f"{prices['name']}: unpriced" if not prices["is_priced"]
             else f"{prices['name']} lacks {lacking}" if lacking
@@ -147,6 +148,14 @@ def _energy(document: Row) -> Card:
         question, human_band(energy["low_pj_per_sample"], energy["high_pj_per_sample"]),
         (f"A guess at {guess}. " if guess else "") + f"{status}; {'; '.join(parts)}. The band "
         "spans all sets and both readings of an active update.", not guess)
+
+
+def _share_of_synops(totals: Row, term: str) -> str:
+    """Return what share of the synops an unpriced format has; nothing of other events."""
+    executed = totals.get(f"executed_{term.replace('synop', 'synops')}_per_sample")
+    if executed is None:
+        return ""
+    return f" ({percent(executed / totals['executed_synops_per_sample'])} of the synops)"
 
 
 def _energy_sentence(document: Row) -> str:

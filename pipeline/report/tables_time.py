@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pipeline.report.table import Row, Table, build, column
 from pipeline.report.tables_energy import READINGS
-from pipeline.report.units import percent, significant
+from pipeline.report.units import percent, picojoules, significant
 
 
 def convention(document: Row) -> Table:
@@ -16,7 +16,7 @@ def convention(document: Row) -> Table:
     return build(rows[0]["label"], rows, [
         column("arithmetic", "arithmetic"), column("accumulate, pJ", "ac_pj"),
         column("multiply and accumulate, pJ", "mac_pj"),
-        column("energy per sample, pJ", "total_pj_per_sample"),
+        column("energy per sample, pJ", "total_pj_per_sample", picojoules),
     ])
 
 
@@ -53,6 +53,6 @@ def static(document: Row) -> Table:
         column("price set", "set"), column("times by", "reading"),
         column("a core, mW", "core_mw", significant),
         column("a chip, mW", "chip_mw", significant),
-        column("cores in use, pJ per sample", "used"),
-        column("whole chips, pJ per sample", "whole"), column("missing", "reason"),
+        column("cores in use, pJ per sample", "used", picojoules),
+        column("whole chips, pJ per sample", "whole", picojoules), column("missing", "reason"),
     ])

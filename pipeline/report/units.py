@@ -27,9 +27,14 @@ def words(name: str) -> str:
     return name.removesuffix("_per_sample").replace("_", " ")
 
 
-def or_unpriced(value: float | None) -> str:
+def picojoules(value: Any) -> str:
+    """Return an energy with two decimals at most, from a nanojoule on without; text as it is."""
+    return exact(round(value) if isinstance(value, float) and value >= 1000 else value)
+
+
+def or_unpriced(value: Any) -> str:
     """Return an energy, or that there is no price for it."""
-    return "unpriced" if value is None else exact(value)
+    return "unpriced" if value is None else picojoules(value)
 
 
 def significant(value: float | None) -> str:

@@ -25,6 +25,8 @@ def sweep(
     workers: Annotated[int, typer.Option(min=1, help="Processes, each of one thread.")] = 2,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell how much and how long; do nothing.")] = False,
+    scheduler: Annotated[str, typer.Option(
+        help="Dask scheduler, as tcp://host:8786: its workers, not processes here.")] = "",
 ) -> None:
     """Measure a grid of configurations over the layer bank; run again to continue."""
     from pipeline.model_folder import find_model
@@ -46,7 +48,7 @@ def sweep(
     from pipeline.sweep.driver import Sweep
     from pipeline.sweep.progress import Progress
 
-    _show(Sweep(space, found, folder, workers, Progress()).run())
+    _show(Sweep(space, found, folder, workers, Progress(), scheduler).run())
 
 
 def _show_estimate(found: Estimate) -> None:

@@ -8,10 +8,12 @@ and each writes the pages when all is there. A killed driver loses what its proc
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, MissingExtraError
 from pipeline.model_folder import ModelFolder
 from pipeline.sweep.plan import (
     Entry,
@@ -31,8 +33,8 @@ from pipeline.sweep.results import (
     unwritable,
 )
 from pipeline.sweep.space import Space
-from pipeline.sweep.trials import trials_of
-from pipeline.sweep.workers import Reply, Workers
+from pipeline.sweep.trials import Trial, trials_of
+from pipeline.sweep.workers import Crew, Reply, Workers
 from pipeline.sweep.write import Written, write_results
 
 _POLL_S = 0.5  # between tries of work that another driver has
@@ -47,6 +49,7 @@ class Sweep:
     ----------
     out : the study folder
     n_workers : processes; 1 works in this one
+    scheduler : address of a dask scheduler, whose workers take the place of processes
     progress : for the user's eyes
     """
 
@@ -55,6 +58,7 @@ class Sweep:
     out: Path
     n_workers: int
     progress: Progress
+    scheduler: str = ""
     failures: dict[str, Result] = field(default_factory=dict)
 
     def run(self) -> Written:
@@ -65,16 +69,34 @@ class Sweep:
         PipelineError
             If nothing can be computed, or nothing more be written.
         """
-        prepare_folder(self.out)
-        plan = make_plan(self.space, self.model, self.out)
-        try:
-            refuse_other_network(plan, self.out)
+        with self._begun() as plan:
             try:
                 self._compute(plan)
             except KeyboardInterrupt:
                 self._write(plan)  # what there is can be looked at
                 raise
             return self._write(plan)
+
+    def measure(self) -> list[Trial]:
+        """Compute what is missing and return all of it, in grid order, without pages.
+
+        Raises
+        ------
+        PipelineError
+            As :meth:`run`.
+        """
+        with self._begun() as plan:
+            self._compute(plan)
+            return trials_of(plan, self.failures)
+
+    @contextmanager
+    def _begun(self) -> Iterator[Plan]:
+        """Give the plan in a folder that is its own; tell if the folder takes no more."""
+        prepare_folder(self.out)
+        plan = make_plan(self.space, self.model, self.out)
+        try:
+            refuse_other_network(plan, self.out)
+            yield plan
         except OSError as error:
             if is_unwritable(error):
                 raise unwritable(self.out, error) from None
@@ -84,6 +106,14 @@ class Sweep:
         entries, probes = _missing(plan)
         if not entries and not probes and plan.layers() is not None:
             return
+        crew = self._crew(plan)
+        try:
+            self._compute_with(crew, plan, entries)
+        finally:
+            crew.stop()
+            self.progress.close()
+
+    def _compute_with(self, crew: Crew, plan: Plan, entries: list[Entry]) -> None:
         self.progress.say("reading the network; calibrating")
         study, unusable = prepare(plan, self.progress.say)
         layers = plan.layers()
@@ -99,36 +129,46 @@ class Sweep:
         from pipeline.sweep.trial import Bench
 
         self.progress.say("allocating levels")
-        workers = Workers(self.n_workers, study)
         tasks = tasks_of(plan, Bench(study), usable, probes)
-        self.progress.begin(plan, [task.work for task in tasks], self.n_workers)
-        try:
-            self._work_off(plan, tasks, workers)
-        finally:
-            workers.stop()
-            self.progress.close()
+        self.progress.begin(plan, [task.work for task in tasks], crew.n)
+        crew.begin(study)
+        self._work_off(plan, tasks, crew)
 
-    def _work_off(self, plan: Plan, tasks: list[Task], workers: Workers) -> None:
+    def _crew(self, plan: Plan) -> Crew:
+        """Return who works; a cluster is met before anything is computed."""
+        if not self.scheduler:
+            return Workers(self.n_workers)
+        try:
+            from pipeline.sweep.dask_workers import DaskWorkers
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"--scheduler: dask is not installed ({error}); pip install 'spikefit[cluster]'"
+            ) from None
+        data = plan.model.data
+        crew = DaskWorkers(
+            self.scheduler, plan.store, data.file or data.root, self.progress.say)
+        self.progress.say(f"{crew.n} thread(s) of workers at {self.scheduler}")
+        return crew
+
+    def _work_off(self, plan: Plan, tasks: list[Task], crew: Crew) -> None:
         """Hand out tasks, the first that can be done, until none is left."""
         of_work = {task.work.key: task for task in tasks}
         undone = set(of_work)
         while undone:
             now = time.monotonic()
             ready = [t for t in tasks if t.not_before <= now and not t.waits_for & undone]
-            if ready and not workers.is_full:
+            if ready and not crew.is_full:
                 tasks.remove(ready[0])
-                if self.n_workers > 1:
-                    workers.give(ready[0].work)
-                elif not self._heed(plan, ready[0], workers.do_here(ready[0].work), undone):
-                    tasks.append(ready[0])
-            elif workers.n_at_work:
-                for work, reply in workers.finished(_POLL_S):
-                    if not self._heed(plan, of_work[work.key], reply, undone):
-                        tasks.append(of_work[work.key])
-            else:
-                time.sleep(_POLL_S)  # another driver has all that could be done
+                crew.give(ready[0].work)
+                continue
+            # waits as well if another driver has all that could be done
+            for work, reply in crew.finished(_POLL_S):
+                if not self._heed(plan, of_work[work.key], reply, undone, crew):
+                    tasks.append(of_work[work.key])
 
-    def _heed(self, plan: Plan, task: Task, reply: Reply, undone: set[str]) -> bool:
+    def _heed(
+        self, plan: Plan, task: Task, reply: Reply, undone: set[str], crew: Crew
+    ) -> bool:
         """Take note of a reply; return whether the task is finished and not to be tried again."""
         if reply.kind == "unwritable":
             raise OSError(reply.errno, reply.text)
@@ -139,8 +179,7 @@ class Sweep:
             task.n_deaths += 1
             if task.n_deaths < _MOST_DEATHS:
                 return False
-            reply = Reply("error", f"{reply.text}, {_MOST_DEATHS} times; if memory ran out, try "
-                          "with WORKERS=1 or --workers 1")
+            reply = Reply("error", f"{reply.text}, {_MOST_DEATHS} times; {crew.remedy}")
         undone.discard(task.work.key)
         if reply.kind == "error":
             if task.work.key == plan.dense_key:

@@ -152,7 +152,9 @@ def dense_line(document: Row, y: Axis) -> float | None:
 def label_of(document: Row, row: Row) -> str:
     """Return what tells a row from the others: axes with more than one value."""
     varied = [name for name, values in document["axes"].items() if len(values) > 1]
-    return ", ".join(f"{name.replace('_', ' ')} {row[name]}" for name in varied) or "the only one"
+    # a search gives some rows one value for all layers, others one for each
+    return ", ".join(f"{name.replace('_', ' ')} {row[name]}" for name in varied
+                     if name in row) or "the only one"
 
 
 def shown_as(cost: str) -> Callable[[float], str]:

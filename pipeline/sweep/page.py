@@ -6,10 +6,11 @@ come from users: everything is escaped.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 import pipeline.report
@@ -23,13 +24,8 @@ _HERE = Path(__file__).parent
 
 def render_page(document: dict[str, Any]) -> str:
     """Return the page of a document."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters |= {"percent": units.percent, "exact": units.exact,
-                            "words": lambda name: name.replace("_", " ")}
     rows = document["trials"]
-    return environment.get_template("sweep.html.j2").render(
+    return _template().render(
         document=document,
         style=Markup((_REPORT / "report.css").read_text(encoding="utf-8")),
         own_style=Markup((_HERE / "sweep.css").read_text(encoding="utf-8")),
@@ -44,6 +40,16 @@ def render_page(document: dict[str, Any]) -> str:
         text=_text,
         size=(figures.WIDTH, figures.HEIGHT),
     )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters |= {"percent": units.percent, "exact": units.exact,
+                            "words": lambda name: name.replace("_", " ")}
+    return environment.get_template("sweep.html.j2")
 
 
 def best_rows(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

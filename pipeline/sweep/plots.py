@@ -49,11 +49,13 @@ class HeatMap:
 def heat_maps(document: Row) -> tuple[HeatMap, ...]:
     """Return one map for each combination of the other axes; none if both axes have one value."""
     axes = document["axes"]
-    if len(axes["sparsity"]) * len(axes["bits"]) < 2:
+    if len(axes.get("sparsity", ())) * len(axes.get("bits", ())) < 2:
         return ()
     # accuracy does not depend on the target
-    rows = [r for r in document["trials"] if r["target"] == axes["target"][0]]
-    others = [n for n in axes if n not in ("sparsity", "bits", "target") and len(axes[n]) > 1]
+    rows = [r for r in document["trials"]
+            if r["target"] == axes["target"][0] and "sparsity" in r]
+    others = [n for n in axes if n not in ("sparsity", "bits", "target") and len(axes[n]) > 1
+              and all(n in r for r in rows)]
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         found.setdefault(tuple(row[name] for name in others), []).append(row)
@@ -99,7 +101,7 @@ def sensitivity_plots(document: Row) -> tuple[Plot, ...]:
 def calibration_plot(document: Row) -> Plot | None:
     """Return accuracy over calibration samples, a line per configuration; None of one size."""
     axes = document["axes"]
-    if len(axes["n_calibration"]) < 2:
+    if len(axes.get("n_calibration", ())) < 2:
         return None
     rows = [r for r in document["trials"] if r["accuracy_frac"] is not None
             and r["target"] == axes["target"][0]]

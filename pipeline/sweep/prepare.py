@@ -75,10 +75,13 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> tuple[Study, dict[str, st
                     raise
                 unusable[name] = str(error)
             else:
-                calibrations[name] = line.path("calibrate")
+                calibrations[name] = line.path("calibrate").absolute()
     if not calibrations:
         raise PipelineError("\n".join(unusable.values()))
-    return (Study(plan.model, plan.store.folder, first.path("ingest"), calibrations), unusable)
+    # absolute: a worker of a cluster began elsewhere
+    study = Study(plan.model, plan.store.folder.absolute(), first.path("ingest").absolute(),
+                  calibrations)
+    return study, unusable
 
 
 def tasks_of(

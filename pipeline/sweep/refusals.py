@@ -81,7 +81,7 @@ def check_layers(space: Space, layers: list[str]) -> None:
             f"{', '.join(layers)}"
         )
     for what in ("sparsity", "bits"):
-        values = {setting.axes[what] for setting in space.settings}
+        values = {setting.axes.get(what) for setting in space.settings}
         own = [name for name in layers if all(
             getattr(setting.recipe.compress.layers.get(name), what, None) is not None
             for setting in space.settings)]

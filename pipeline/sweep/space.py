@@ -58,18 +58,20 @@ Axis = Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(_each_on
 Methods = Axis[str] | Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a file, every key known."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class LayerAxes(_Section):
+class LayerAxes(Section):
     """Levels of one layer."""
 
     bits: Axis[Bits] | None = None
     sparsity: Axis[Sparsity] | None = None
 
 
-class SweepFile(_Section):
+class SweepFile(Section):
     """The keys of a sweep file."""
 
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -144,7 +146,7 @@ def load_space(path: Path, default_target: str) -> Space:
     refuse_contradictions(path, file)
     settings = tuple(_settings(path, file))
     refuse_duplicates(path, settings)
-    targets = tuple(_target(name) for name in file.target or (default_target,))
+    targets = tuple(find_target(name) for name in file.target or (default_target,))
     refuse_wide_weights(path, settings, targets)
     text = yaml.safe_dump(
         file.model_dump(mode="json", exclude_none=True) | {"target": [t.name for t in targets]},
@@ -153,7 +155,7 @@ def load_space(path: Path, default_target: str) -> Space:
 
 
 def _settings(path: Path, file: SweepFile) -> Iterator[Setting]:
-    base = _base(path, file)
+    base = base_recipe(path, file.recipe)
     methods = changes_of(path, file.method)
     own: list[tuple[str, str, tuple[Any, ...]]] = [
         (layer, what, values) for layer, axes in file.layers.items()
@@ -175,18 +177,26 @@ def _settings(path: Path, file: SweepFile) -> Iterator[Setting]:
         content = base.model_dump(mode="json")
         content["calibration"] |= {"n_samples": n_samples, "curvature": curvature}
         content["compress"] |= {**chosen, "sparsity": sparsity, "bits": bits, "layers": layers}
-        yield Setting(axes, _recipe(f"{path}: method.{method}", content))
+        yield Setting(axes, validated(f"{path}: method.{method}", content))
 
 
-def _base(path: Path, file: SweepFile) -> Recipe:
-    content = {**file.recipe}
+def base_recipe(path: Path, given: dict[str, Any]) -> Recipe:
+    """Return the recipe that all settings share, not sequential unless it is told so."""
+    content = {**given}
     compress = content.get("compress", {})
     if isinstance(compress, dict):
         content["compress"] = {"sequential": False, **compress}
-    return _recipe(f"{path}: recipe", content)
+    return validated(f"{path}: recipe", content)
 
 
-def _recipe(where: str, content: dict[str, Any]) -> Recipe:
+def validated(where: str, content: dict[str, Any]) -> Recipe:
+    """Return a recipe of plain values.
+
+    Raises
+    ------
+    RecipeError
+        With the key path of every problem.
+    """
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -196,7 +206,14 @@ def _recipe(where: str, content: dict[str, Any]) -> Recipe:
         raise RecipeError(f"{where}:\n{problems}") from None
 
 
-def _target(name: str) -> Target:
+def find_target(name: str) -> Target:
+    """Return a target by name or file.
+
+    Raises
+    ------
+    TargetError
+        If there is none, or its file is damaged.
+    """
     from hardware_targets import TargetFileError, load_target
     from pipeline.errors import TargetError
 

@@ -26,7 +26,7 @@ from pipeline.sweep.results import is_unwritable
 if TYPE_CHECKING:
     from pipeline.sweep.trial import Bench, Study
 
-_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 _GRACE_S = 3.0
 
 
@@ -83,27 +83,59 @@ def _defect(error: Exception) -> Reply:
     return Reply("error", f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
+class Crew(Protocol):
+    """Who does the work: processes of this machine, or workers of a cluster."""
+
+    remedy: str
+
+    @property
+    def n(self) -> int:
+        """Pieces of work that are done at once."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody is free."""
+
+    def begin(self, study: Study) -> None:
+        """Let them know where what they need is; before any work."""
+
+    def give(self, work: Work) -> None:
+        """Hand a piece of work to one who is free."""
+
+    def finished(self, timeout_s: float) -> Iterator[tuple[Work, Reply]]:
+        """Yield what finished within some time, as soon as anything has."""
+
+    def stop(self) -> None:
+        """End; what they are at may be dropped, what they stored stays."""
+
+
 class Workers:
     """Some processes; with ``n`` 1 the work is done in this one."""
 
-    def __init__(self, n: int, study: Study) -> None:
-        self._study, self._n = study, n
+    remedy = "if memory ran out, try with WORKERS=1 or --workers 1"
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._study: Study | None = None
         self._processes: dict[Connection, BaseProcess] = {}
         self._at: dict[Connection, Work] = {}
         self._bench: Bench | None = None
+        self._done_here: list[tuple[Work, Reply]] = []
 
     @property
     def is_full(self) -> bool:
         """Whether no process is free."""
-        return len(self._at) >= self._n
+        return len(self._at) + len(self._done_here) >= self.n
 
-    @property
-    def n_at_work(self) -> int:
-        """Processes that are at work."""
-        return len(self._at)
+    def begin(self, study: Study) -> None:
+        """Let the processes know where what they need is; before any work."""
+        self._study = study
 
     def give(self, work: Work) -> None:
-        """Hand a piece of work to a free process."""
+        """Hand a piece of work to a free process; a single one has done it when this returns."""
+        if self.n == 1:
+            self._done_here.append((work, self._do_here(work)))
+            return
         free = [c for c in self._processes if c not in self._at]
         connection = free[0] if free else self._start()
         self._at[connection] = work
@@ -111,6 +143,9 @@ class Workers:
 
     def finished(self, timeout_s: float) -> Iterator[tuple[Work, Reply]]:
         """Yield what finished within some time, as soon as anything has."""
+        if self._done_here:
+            yield self._done_here.pop()
+            return
         for ready in wait(list(self._at), timeout_s):
             assert isinstance(ready, Connection)
             work = self._at.pop(ready)
@@ -123,12 +158,13 @@ class Workers:
                 ready.close()
             yield work, reply
 
-    def do_here(self, work: Work) -> Reply:
+    def _do_here(self, work: Work) -> Reply:
         """Do a piece of work in this process, with one thread."""
         from pipeline.compress.threads import one_thread
         from pipeline.sweep.trial import Bench
 
         if self._bench is None:
+            assert self._study is not None
             self._bench = Bench(self._study)
         with one_thread():
             return do(work, self._bench)
@@ -151,7 +187,7 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._study), daemon=True)
-        with _environment(_ONE_THREAD):  # read when the libraries are imported
+        with _environment(ONE_THREAD):  # read when the libraries are imported
             process.start()
         theirs.close()
         self._processes[ours] = process

@@ -6,9 +6,9 @@ non-commercial use before) is no dependency: it runs in a process of its own, in
 it (``pip install nengo-loihi==1.1.0 nengo==3.2.0 "numpy<1.24"``), and is never imported here.
 
 What is written: one ensemble per core, and a connection for every synapse group between two cores,
-dense or sparse as the core stores it, from the neurons whose axons the core stores. The input
-stands on ensembles of its own, which are not reported. nengo-loihi has no groups that share
-kernels in this form: place without the format ``conv``. Its own way of counting memory is coarser
+dense where the core stores whole rows, else sparse, from the neurons whose axons the core stores.
+The input stands on ensembles of its own, which are not reported. Kernels that a core shares cannot
+be written this way: place without the format ``conv``. Its own way of counting memory is coarser
 than ours: every 64 synapses are rounded up to a word of 64 bits, and sparse ones have no index.
 """
 
@@ -31,7 +31,7 @@ from pipeline.account.fan_out import owners_of
 from pipeline.errors import MissingExtraError, UnsupportedLayerError
 from pipeline.lower import without_joins
 from pipeline.mapping.connectivity import unrolled
-from pipeline.mapping.placement import Core, CoreSynapses, Placement
+from pipeline.mapping.placement import CoreSynapses, Placement
 from pipeline.network import INPUT, Network, Synapse
 
 _WORKER = Path(__file__).with_name("nengo_loihi_worker.py")
@@ -105,7 +105,8 @@ def _write(folder: Path, network: Network, placement: Placement) -> None:
             for sender, sources in _by_sender(owners[synapse.source], stored):
                 arrays[f"pre{len(wires)}"] = at[synapse.source][sources]
                 _write_matrix(arrays, len(wires), matrix[sources])
-                wires.append({"pre": sender, "post": core.index, "format": stored.format,
+                wires.append({"pre": sender, "post": core.index,
+                              "is_dense": bool((stored.executed == core.n_neurons).all()),
                               "bits": synapse.weight_bits or 8,
                               "shape": [core.n_neurons, len(sources)]})
     np.savez(folder / "mapped.npz", **arrays)
@@ -139,8 +140,3 @@ def _write_matrix(arrays: dict[str, NDArray[Any]], n: int, matrix: csr_array) ->
     kept = triplets.data != 0
     arrays |= {f"source{n}": triplets.row[kept], f"target{n}": triplets.col[kept],
                f"weight{n}": triplets.data[kept]}
-
-
-def stored_in(core: Core) -> set[str]:
-    """Return the formats of a core."""
-    return {stored.format for stored in core.synapses}

@@ -17,8 +17,14 @@ def main(folder: Path) -> None:
     warnings.simplefilter("ignore")
     import nengo  # type: ignore[import-not-found]
     import nengo_loihi  # type: ignore[import-not-found]
+    from nengo_loihi.builder import network as building  # type: ignore[import-not-found]
     from scipy.sparse import csr_matrix
 
+    # it takes every weight to have 8 bits, and would cut or refuse cores that they make too full:
+    # blocks stay as they are, and are measured with the widths set below
+    building.split_model = lambda model: {
+        block: {block: list(range(block.n_neurons))} for block in model.blocks}
+    building.validate_model = lambda model: None
     job = json.loads((folder / "job.json").read_text())
     mapped = np.load(folder / "mapped.npz")
     with nengo.Network(seed=0) as net:
@@ -34,18 +40,33 @@ def main(folder: Path) -> None:
             matrix = csr_matrix((mapped[f"weight{n}"].astype(float), where), shape=wire["shape"])
             pre = ensembles[wire["pre"]].neurons[mapped[f"pre{n}"].tolist()]
             transform = (
-                matrix.toarray() if wire["format"] == "dense"
+                matrix.toarray() if wire["is_dense"]
                 else nengo.Sparse(tuple(wire["shape"]), init=matrix))
             nengo.Connection(pre, ensembles[wire["post"]].neurons, transform=transform,
                              synapse=None, label=f"wire{n}")
     with nengo_loihi.Simulator(net, target="sim", progress_bar=False) as sim:
         blocks = {block.label: block for block in sim.model.blocks}
         used = []
-        for at in range(len(job["sizes"])):
-            (block,) = [b for label, b in blocks.items() if f'"block{at}"' in label]
+        for at, ensemble in enumerate(ensembles):
+            block = blocks[str(ensemble)]
             _narrow(block, {w["bits"] for w in job["wires"] if w["post"] == at})
-            used.append([[int(n) for n in pair] for pair in block.utilization().values()])
+            used.append(_used(block))
     (folder / "used.json").write_text(json.dumps(used))
+
+
+def _used(block: object) -> "list[list[int]]":
+    """Return used and limit of compartments, input axons, output axons and synapse bits.
+
+    Of output axons, those that lead somewhere: a connection from some neurons of a block has one
+    for each of its neurons until nengo-loihi's splitter, which is off here, drops the others.
+    """
+    rows = block.utilization()  # type: ignore[attr-defined]
+    rows["out-axons"] = (
+        sum(int((axon.compartment_map >= 0).sum()) * axon.slots_per_axon
+            for axon in block.axons),  # type: ignore[attr-defined]
+        rows["out-axons"][1])
+    return [[int(n) for n in rows[name]]
+            for name in ("compartments", "in-axons", "out-axons", "synapses")]
 
 
 def _narrow(block: object, bits: "set[int]") -> None:

@@ -1,0 +1,266 @@
+"""Workers of a dask cluster in place of processes here; all that spikefit knows of dask.
+
+In: the address of a scheduler. Out: what :class:`pipeline.sweep.workers.Workers` gives. Every piece
+of work is sent to one worker by name: only so is a death known, and what died of it counted; left
+to itself, dask would hand it on. Workers that come later are taken, those that go are noticed.
+"""
+
+# mypy: allow-untyped-calls
+# (distributed declares its types here and there)
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client, Future, wait
+from distributed.comm.addressing import parse_address, parse_host_port
+from distributed.core import rpc
+from distributed.scheduler import KilledWorker
+
+from pipeline.errors import ClusterError
+from pipeline.sweep.remote import Errand, Look, Sight, answered, meeting
+from pipeline.sweep.results import Store
+from pipeline.sweep.workers import Reply, Work
+
+if TYPE_CHECKING:
+    from pipeline.sweep.trial import Study
+
+# what a client raises whose scheduler is; on Python 3.10 asyncio's timeout is no TimeoutError
+_GONE = (OSError, TimeoutError, asyncio.TimeoutError, asyncio.CancelledError, RuntimeError)
+_CONNECT_S = 3.0
+_REFRESH_S = 1.0  # between looks at who is there
+_RESULT_S = 10.0
+_START = "start some that see the study folder, as in 'dask worker {} --nthreads 1'"
+
+
+class DaskWorkers:
+    """The workers of a scheduler.
+
+    Parameters
+    ----------
+    store, data : what they must see: the study's store, and spikes outside this package
+    say : tells the user what is waited for
+    patience_s : without any worker
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler cannot be reached, has no workers, or a worker cannot take part.
+    """
+
+    remedy = "if memory ran out, give each worker more, or fewer threads (--nthreads 1)"
+
+    def __init__(
+        self, address: str, store: Store, data: Path | None,
+        say: Callable[[str], None] = lambda _: None, patience_s: float = 60.0,
+    ) -> None:
+        self._address, self._store, self._data = address, store, data
+        self._say, self._patience_s = say, patience_s
+        self._study: Study | None = None
+        self._threads: dict[str, int] = {}  # of each worker that can take part
+        self._at: dict[Future, tuple[str, Work]] = {}
+        self._refreshed = -_REFRESH_S
+        self._client = _connected(address)
+        try:
+            until = time.monotonic() + patience_s
+            self._refresh()
+            if not self._threads:
+                say(f"waiting for workers of {address}")
+            while not self._threads:
+                if time.monotonic() > until:
+                    raise ClusterError(
+                        f"scheduler {address}: has no workers; {_START.format(address)}")
+                time.sleep(min(_REFRESH_S, patience_s))
+                self._refresh()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def n(self) -> int:
+        """Threads of all workers."""
+        return sum(self._threads.values())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no thread is free."""
+        return self._free() is None
+
+    @property
+    def n_at_work(self) -> int:
+        """Pieces of work that are handed out."""
+        return len(self._at)
+
+    def begin(self, study: Study) -> None:
+        """Let the workers know where what they need is; before any work."""
+        self._study = study
+
+    def give(self, work: Work) -> None:
+        """Hand a piece of work to a free thread."""
+        worker = self._free()
+        assert worker is not None and self._study is not None
+        # loading the bytes does the work: see remote.py
+        future = self._client.submit(
+            pickle.loads, pickle.dumps(Errand(self._study, work)), workers=[worker], pure=False,
+            key=f"spikefit-{type(work).__name__}-{uuid.uuid4().hex}")
+        self._at[future] = worker, work
+
+    def finished(self, timeout_s: float) -> Iterator[tuple[Work, Reply]]:
+        """Yield what finished within some time, as soon as anything has."""
+        self._refresh()
+        if self._at:
+            with suppress(asyncio.TimeoutError):
+                wait(list(self._at), timeout_s, "FIRST_COMPLETED")
+        else:
+            time.sleep(timeout_s)
+        for future, (worker, work) in list(self._at.items()):
+            reply = self._reply(future, worker)
+            if reply is not None:
+                del self._at[future]
+                yield work, reply
+
+    def stop(self) -> None:
+        """Drop what has not begun; what workers are at they end, and store, by themselves."""
+        with suppress(*_GONE):
+            if self._at and self._client.status == "running":
+                self._client.cancel(list(self._at), force=True)
+        self._at.clear()
+        with suppress(*_GONE):
+            self._client.close(timeout=_CONNECT_S)
+
+    def _free(self) -> str | None:
+        """Return the worker with the most free threads."""
+        left = dict(self._threads)
+        for worker, _ in self._at.values():
+            if worker in left:
+                left[worker] -= 1
+        best = max(left, key=lambda worker: left[worker], default=None)
+        return best if best is not None and left[best] > 0 else None
+
+    def _reply(self, future: Future, worker: str) -> Reply | None:
+        """Return what became of a piece of work; None if nothing yet."""
+        if worker not in self._threads:
+            with suppress(*_GONE):
+                future.cancel(force=True)
+            return Reply("died", f"its worker {worker} died")
+        if future.status in ("cancelled", "lost"):
+            return Reply("died", f"the scheduler {self._address} dropped it")
+        if not future.done():
+            return None
+        error = future.exception() if future.status == "error" else None
+        if isinstance(error, KilledWorker):
+            return Reply("died", f"its worker {worker} died")
+        if error is not None:
+            raise ClusterError(_misfit(worker, error))
+        try:
+            reply: Reply = future.result(timeout=_RESULT_S)
+        except asyncio.TimeoutError:
+            return None  # its worker died with the reply; that is seen next time
+        return reply
+
+    def _refresh(self) -> None:
+        """See who is there; let who came look at the study first."""
+        if time.monotonic() - self._refreshed < _REFRESH_S:
+            return
+        present = self._present()
+        came = [worker for worker in present if worker not in self._threads]
+        fit = self._met(came) if came else []
+        now = {w: n for w, n in present.items() if w in self._threads or w in fit}
+        if self._threads and not now:
+            self._say(f"no worker is left at {self._address}; waiting for another")
+        self._threads = now
+        self._refreshed = time.monotonic()
+
+    def _present(self) -> dict[str, int]:
+        try:
+            found: dict[str, int] = self._client.nthreads()
+        except _GONE as error:
+            raise ClusterError(
+                f"scheduler {self._address}: gone ({_cause(error)}); what was computed is "
+                "kept: start it again and run the same command to continue") from None
+        return found
+
+    def _met(self, workers: list[str]) -> list[str]:
+        """Return those of some workers that answer; raise if one answers that it cannot."""
+        with meeting(self._store, self._data) as terms:
+            answers: dict[str, Any] = self._client.run(
+                pickle.loads, pickle.dumps(Look(terms)), workers=workers, on_error="return")
+            fit, misfits = [], []
+            for worker, answer in answers.items():
+                if isinstance(answer, OSError):
+                    continue  # it has gone already
+                if not isinstance(answer, Sight):
+                    misfits.append(_misfit(worker, answer))
+                elif answer.complaint:
+                    misfits.append(f"worker {worker}: {answer.complaint}")
+                elif not answered(terms, answer):
+                    misfits.append(
+                        f"worker {worker}: the driver does not see at once what it writes into "
+                        f"{terms.store.parent}; mount the folder with lookupcache=none (NFS)")
+                else:
+                    fit.append(worker)
+        if misfits:
+            more = f"\n(and {len(misfits) - 3} more workers)" if len(misfits) > 3 else ""
+            raise ClusterError("\n".join(misfits[:3]) + more)
+        return fit
+
+
+def _connected(address: str) -> Client:
+    """Return a client of a scheduler that answers; dask itself stays silent."""
+    _silence()
+    try:
+        # by hand first: a Client that fails takes its time and leaves a traceback behind
+        kind = asyncio.run(asyncio.wait_for(_kind_of_server(address), _CONNECT_S))
+        if kind != "Scheduler":
+            raise ValueError(f"this is a {kind.lower()}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other versions, which we compare ourselves
+            return Client(address, timeout=_CONNECT_S)
+    # a server of another kind may have its first words read as a length
+    except (OSError, asyncio.TimeoutError, ValueError, TypeError, MemoryError) as error:
+        raise ClusterError(
+            f"scheduler {address}: no dask scheduler answers ({_cause(error)}); give the address "
+            "that 'dask scheduler' prints, as in SCHEDULER=tcp://host:8786, and see that it runs "
+            "and can be reached from here") from None
+
+
+async def _kind_of_server(address: str) -> str:
+    host, port = parse_host_port(parse_address(address)[1])
+    # what refuses does so at once: dask would try again until its time is over
+    _, writer = await asyncio.open_connection(host, port)
+    writer.close()
+    async with rpc(address, timeout=_CONNECT_S) as server:
+        identity = await server.identity()
+    return str(identity["type"])
+
+
+def _silence() -> None:
+    """Keep dask's own messages off the terminal: what matters is told by errors of ours."""
+    for name in ("distributed", "tornado", "asyncio", *logging.root.manager.loggerDict):
+        if name.split(".")[0] in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _misfit(worker: str, error: BaseException) -> str:
+    return (f"worker {worker}: has no spikefit, or another version of it "
+            f"({type(error).__name__}: {_cause(error)}); install the same on every machine "
+            "and start the workers again")
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "what is there speaks another language"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if not str(error):
+        return f"silent for {_CONNECT_S:.0f} s"
+    return str(error).splitlines()[0]
