@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,13 @@ RECIPE = {
 }
 # the cheapest masks there are: most tests of sweeps ask nothing of them
 CHEAP = {**RECIPE, "compress": {"pruning": "magnitude"}}
-GRID = {"recipe": CHEAP, "sparsity": [0.3, 0.6], "bits": [3, 8], "target": ["loihi1", "loihi2"]}
+GRID = {"recipe": CHEAP, "sparsity": [0.3, 0.6], "bits": [3, 8],
+        "target": ["loihi1", "loihi2"], "sensitivity": False}
+
+# long enough to be killed in the middle
+GROWN = {**GRID, "sparsity": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "bits": [2, 4, 5, 6, 8],
+         "target": ["loihi1"]}
+N_GROWN = 30
 
 
 @pytest.fixture
@@ -62,6 +72,12 @@ def sweep(tmp_path: Path) -> Callable[..., Any]:
 def run_sweep(
     model: Path, grid: dict[str, Any], out: Path, workers: int = 1, scheduler: str = ""
 ) -> Any:
+    return sweep_of(model, grid, out, workers, scheduler).run()
+
+
+def sweep_of(
+    model: Path, grid: dict[str, Any], out: Path, workers: int = 1, scheduler: str = ""
+) -> Any:
     from pipeline.model_folder import find_model
     from pipeline.sweep import space
     from pipeline.sweep.driver import Sweep
@@ -72,7 +88,7 @@ def run_sweep(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(space, "find_target", _target)
         read = space.load_space(path, "loihi1")
-    return Sweep(read, find_model(str(model)), out, workers, Progress(), scheduler).run()
+    return Sweep(read, find_model(str(model)), out, workers, Progress(), scheduler)
 
 
 @cache
@@ -81,6 +97,15 @@ def _target(name: str) -> Any:
     from hardware_targets import load_target
 
     return load_target(name)
+
+
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: Any, dense_chain: Callable[..., Any]) -> tuple[Path, Path]:
+    """A model, and the folder of its whole study of ``GROWN``, computed in one process."""
+    folder = tmp_path_factory.mktemp("grown")
+    model = write_net_model(folder / "small", dense_chain((12, 16, 5), n_steps=20))
+    out: Path = run_sweep(model, GROWN, folder / "out").out
+    return model, out
 
 
 @pytest.fixture
@@ -129,3 +154,53 @@ def results() -> Callable[[Path], dict[str, Any]]:
         return found
 
     return read
+
+
+def n_outcomes(out: Path) -> int:
+    return len(list((out / ".store" / "outcomes").glob("*.json")))
+
+
+def n_levels_made(out: Path) -> int:
+    return sum(json.loads(path.read_text())["n_levels"]
+               for path in (out / ".store" / "compressed").glob("*.json"))
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Work that its process dies of."""
+
+    key: str
+
+    def run(self, bench: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Noting:
+    """Work that notes what it has to compute with."""
+
+    key: str
+
+    def run(self, bench: Any) -> None:
+        import numba
+        import torch
+
+        bench.store.save("noted", self.key, {
+            "threads": [torch.get_num_threads(), numba.get_num_threads()], "bench": id(bench)})
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Work that takes longer than its test."""
+
+    key: str
+
+    def run(self, bench: Any) -> None:
+        time.sleep(60)

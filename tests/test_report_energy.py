@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,21 @@ def test_energy_is_amount_times_price_in_every_sum(bench: Callable[..., Any]) ->
     verdict = document["verdict"]
     assert verdict["energy_low_pj_per_sample"] == min(prices.band_pj[0] for prices in sets)
     assert verdict["energy_high_pj_per_sample"] == max(prices.band_pj[1] for prices in sets)
+
+
+def test_headline_leaves_out_a_set_without_a_price_for_synops_unless_all_are(
+    bench: Callable[..., Any]
+) -> None:
+    context = bench()
+    report = context.value("energy")
+    first, second = report.price_sets
+    lacking = replace(first, unpriced={**first.unpriced, "synop_run_length": "not found"})
+    context.values["energy"] = replace(report, price_sets=(lacking, second))
+    verdict = build_document(context)["verdict"]
+    assert verdict["energy_low_pj_per_sample"] == second.band_pj[0]
+    assert verdict["energy_high_pj_per_sample"] == second.band_pj[1]
+    context.values["energy"] = replace(report, price_sets=(lacking,))
+    assert build_document(context)["verdict"]["energy_low_pj_per_sample"] == first.band_pj[0]
 
 
 def test_layers_tiles_and_readings_add_up_to_the_energy_of_each_set(

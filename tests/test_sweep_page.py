@@ -23,7 +23,7 @@ from pipeline.sweep.fronts import pareto
 from pipeline.sweep.page import render_page
 
 WIDE = {**GRID, "recipe": {k: v for k, v in GRID["recipe"].items() if k != "calibration"},
-        "n_calibration": [5, 20], "method": ["sbc", "magnitude"]}
+        "n_calibration": [5, 20], "method": ["sbc", "magnitude"], "sensitivity": True}
 
 
 class Page(html.parser.HTMLParser):

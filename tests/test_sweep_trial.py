@@ -110,7 +110,7 @@ def test_sensitivity_is_one_layer_alone(net_model: Path, sweep: Callable[..., An
     from pipeline.network_file import read_network
     from pipeline.stages import model_split
 
-    written = sweep(net_model, {**GRID, "sparsity": [0.0, 0.6]})
+    written = sweep(net_model, {**GRID, "sparsity": [0.0, 0.6], "sensitivity": True})
     rows = written.document["sensitivity"]
     # two layers, two values on each of two axes
     assert [(r["layer"], r["axis"], r["value"]) for r in rows] == [

@@ -42,7 +42,7 @@ def build_energy(report: EnergyReport, target: Target, cores: list[Section]) -> 
     """
     totals = {f"{e}_per_sample": fsum(core[f"{e}_per_sample"] for core in cores) for e in EVENTS}
     sets = [_price_set(prices, report, target) for prices in report.price_sets]
-    ends = [row["total_pj_per_sample"] for prices in sets if prices["is_priced"]
+    ends = [row["total_pj_per_sample"] for prices in _comparable(sets)
             for row in prices["readings"].values()]
     complete = all(row["is_complete"] for row in sets)
     return {
@@ -68,6 +68,18 @@ def build_energy(report: EnergyReport, target: Target, cores: list[Section]) -> 
         ],
         "assumptions": build_assumptions(report, target, cores),
     }
+
+
+def _comparable(sets: list[Section]) -> list[Section]:
+    """Return the sets that the headline spans: those that price every synop, where there are any.
+
+    A set without a price for the format of a large layer would make the band begin at a total that
+    lacks nearly all work.
+    """
+    priced = [prices for prices in sets if prices["is_priced"]]
+    whole = [prices for prices in priced
+             if not any(event.startswith("synop_") for event in prices["unpriced"])]
+    return whole or priced
 
 
 def _price_set(prices: PricedSet, report: EnergyReport, target: Target) -> Section:

@@ -147,7 +147,8 @@ def _energy(document: Row) -> Card:
     return Card(
         question, human_band(energy["low_pj_per_sample"], energy["high_pj_per_sample"]),
         (f"A guess at {guess}. " if guess else "") + f"{status}; {'; '.join(parts)}. The band "
-        "spans all sets and both readings of an active update.", not guess)
+        "spans both readings of an active update and, where there are any, the sets that price "
+        "every synop.", not guess)
 
 
 def _share_of_synops(totals: Row, term: str) -> str:

@@ -92,7 +92,8 @@ class SharedSearch(Search):
     def _wait_for_others(self, study: optuna.Study) -> None:
         """Wait until no trial runs, but for those whose worker is gone."""
         while any(t.state == TrialState.RUNNING for t in study.get_trials(deepcopy=False)):
-            optuna.storages.fail_stale_trials(study)
+            with quiet():
+                optuna.storages.fail_stale_trials(study)
             time.sleep(_POLL_S)
 
 
@@ -192,10 +193,11 @@ def connect(address: str) -> optuna.storages.RDBStorage:
     settings: dict[str, Any] = {
         "connect_args": {"connect_timeout": _CONNECT_S}, "pool_pre_ping": True}
     try:
-        return optuna.storages.RDBStorage(
-            url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False),
-            engine_kwargs=settings, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback())
+        with quiet():
+            return optuna.storages.RDBStorage(
+                url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False),
+                engine_kwargs=settings, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback())
     except (ModuleNotFoundError, ImportError) as error:
         raise MissingExtraError(f"storage: no driver for PostgreSQL is installed ({error}); pip "
                                 "install 'spikefit[cluster]'") from None

@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client, Future, wait
+from distributed import CancelledError, Client, Future, wait
 from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.core import rpc
 from distributed.scheduler import KilledWorker
@@ -67,7 +67,7 @@ class DaskWorkers:
         self._say, self._patience_s = say, patience_s
         self._study: Study | None = None
         self._threads: dict[str, int] = {}  # of each worker that can take part
-        self._at: dict[Future, tuple[str, Work]] = {}
+        self._at: dict[Future[Reply], tuple[str, Work]] = {}
         self._refreshed = -_REFRESH_S
         self._client = _connected(address)
         try:
@@ -118,7 +118,8 @@ class DaskWorkers:
         """Yield what finished within some time, as soon as anything has."""
         self._refresh()
         if self._at:
-            with suppress(asyncio.TimeoutError):
+            # cancelled: the scheduler has gone, and the client knows it
+            with suppress(asyncio.TimeoutError, CancelledError):
                 wait(list(self._at), timeout_s, "FIRST_COMPLETED")
         else:
             time.sleep(timeout_s)
@@ -146,13 +147,14 @@ class DaskWorkers:
         best = max(left, key=lambda worker: left[worker], default=None)
         return best if best is not None and left[best] > 0 else None
 
-    def _reply(self, future: Future, worker: str) -> Reply | None:
+    def _reply(self, future: Future[Reply], worker: str) -> Reply | None:
         """Return what became of a piece of work; None if nothing yet."""
         if worker not in self._threads:
             with suppress(*_GONE):
                 future.cancel(force=True)
             return Reply("died", f"its worker {worker} died")
         if future.status in ("cancelled", "lost"):
+            self._present()  # unless it is the scheduler that has gone
             return Reply("died", f"the scheduler {self._address} dropped it")
         if not future.done():
             return None
@@ -182,12 +184,14 @@ class DaskWorkers:
 
     def _present(self) -> dict[str, int]:
         try:
-            found: dict[str, int] = self._client.nthreads()
-        except _GONE as error:
-            raise ClusterError(
-                f"scheduler {self._address}: gone ({_cause(error)}); what was computed is "
-                "kept: start it again and run the same command to continue") from None
-        return found
+            if self._client.status == "running":
+                found: dict[str, int] = self._client.nthreads()
+                return found
+        except _GONE:
+            pass
+        raise ClusterError(
+            f"scheduler {self._address}: gone; what was computed is kept: start it again and run "
+            "the same command to continue")
 
     def _met(self, workers: list[str]) -> list[str]:
         """Return those of some workers that answer; raise if one answers that it cannot."""
