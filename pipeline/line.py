@@ -172,7 +172,7 @@ class Line:
                 folder.mkdir(parents=True, exist_ok=True)
                 probe = folder / ".writable.tmp"
                 probe.touch()
-                probe.unlink()
+                probe.unlink(missing_ok=True)  # several lines may try the folder at once
             except OSError as error:
                 raise OutputError(
                     f"output folder {folder}: cannot be written ({error.strerror}); name another "

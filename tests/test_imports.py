@@ -77,6 +77,18 @@ def test_only_searches_import_optuna() -> None:
         ("pipeline", "search")}
 
 
+def test_only_the_workers_of_a_cluster_import_dask() -> None:
+    for package in ("dask", "distributed"):
+        assert importers_of(package, *PACKAGES) <= {"pipeline/sweep/dask_workers.py"}
+    assert importers_of("distributed", *PACKAGES)
+    # and are imported inside the one function that needs them
+    found = importers_of("pipeline.sweep.dask_workers", *PACKAGES)
+    assert found == {"pipeline/sweep/driver.py"}
+    tree = ast.parse((ROOT / "pipeline/sweep/driver.py").read_text(encoding="utf-8"))
+    assert not any("dask" in ast.unparse(node) for node in tree.body
+                   if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
 def test_hardware_targets_import_nothing_from_the_pipeline() -> None:
     for package in ("pipeline", "models"):
         assert importers_of(package, "hardware_targets") == set()

@@ -36,3 +36,13 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         numba.set_num_threads(before)
+
+
+def one_thread_for_good() -> None:
+    """Compute with one thread from now on in the calling thread.
+
+    Several threads of a process cannot each use :func:`one_thread`: torch's number is all
+    threads', and the first to leave would give it back under the others.
+    """
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)

@@ -81,6 +81,8 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
     executed = sums["executed_synops_per_sample"]
     stored = () if layer.is_driven else layer.synapses
     n_nonzero = sum(int(np.count_nonzero(group.weight)) for group in stored)
+    # a sum is stored as copies of the same weights; shares are of weights, not of copies
+    n_left = context.value("quantize").n_nonzero(layer.name)
     return {
         "name": layer.name,
         "synapse": synapse.name,
@@ -95,7 +97,7 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         "n_weights_nonzero": n_nonzero,
         "connection_sparsity_dense_frac": 1 - n_dense_nonzero / n_dense if n_dense else None,
         # of the weights as trained, or a layer that shrank would seem less sparse than it is
-        "connection_sparsity_frac": 1 - n_nonzero / n_dense if n_dense else None,
+        "connection_sparsity_frac": 1 - n_left / n_dense if n_dense else None,
         "weight_bits_dense": None if dense.is_driven else synapse.weight_bits,
         "weight_bits": max((group.weight_bits or 0 for group in layer.stored_groups), default=None),
         "weight_bits_inferred_by_netx": context.value("lava").weight_bits.get(layer.name),

@@ -32,10 +32,9 @@ def build_verdict(document: Section) -> Section:
         row[which] for row in rows for which in ("first_backend", "second_backend")))
     compared = [row for row in rows if row["second_backend"] == rows[0]["second_backend"]]
     n_weights = document["model"]["n_weights_dense"]
-    n_zero_dense = sum(
-        round((layer["connection_sparsity_dense_frac"] or 0) * layer["n_weights_dense"])
-        for layer in layers
-    )
+    n_zero_dense, n_zero = (
+        sum(round((layer[f"connection_sparsity_{which}frac"] or 0) * layer["n_weights_dense"])
+            for layer in layers) for which in ("dense_", ""))
     n_cores, chips = len(document["cores"]), document["chips"]
     return {
         "accuracy_dense_frac": test["dense_frac"],
@@ -54,8 +53,7 @@ def build_verdict(document: Section) -> Section:
         "n_neurons_dense": document["model"]["n_neurons_dense"],
         "n_neurons": document["model"]["n_neurons"],
         "connection_sparsity_dense_frac": n_zero_dense / n_weights,
-        "connection_sparsity_frac":
-            1 - sum(layer["n_weights_nonzero"] for layer in layers) / n_weights,
+        "connection_sparsity_frac": n_zero / n_weights,
         "weight_bits": sorted({layer["weight_bits"] for layer in layers} - {None}),
         "is_bit_exact": all(row["n_differing"] == 0 for row in rows),
         "n_differing": sum(row["n_differing"] for row in rows),

@@ -8,11 +8,16 @@ empty and stay: to remove one would let two processes lock two files of the same
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pipeline.errors import OutputError
+
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 @contextmanager
@@ -20,7 +25,7 @@ def try_claim(path: Path) -> Iterator[bool]:
     """Hold the claim if nobody else does; yield whether it is held."""
     with _opened(path) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(path, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
@@ -31,7 +36,7 @@ def try_claim(path: Path) -> Iterator[bool]:
 def claim(path: Path) -> Iterator[None]:
     """Hold the claim, waiting for whoever has it."""
     with _opened(path) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(path, file, fcntl.LOCK_EX)
         yield
 
 
@@ -44,3 +49,14 @@ def _opened(path: Path) -> Iterator[int]:
         yield file
     finally:
         os.close(file)  # which gives the claim back
+
+
+def _lock(path: Path, file: int, operation: int) -> None:
+    try:
+        fcntl.flock(file, operation)
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        raise OutputError(
+            f"{path.parent}: its file system has no locks ({error.strerror}); name a folder on a "
+            "local disk, or on a shared one with flock, with OUT= or --out") from None

@@ -209,7 +209,7 @@ class DaskWorkers:
                 elif not answered(terms, answer):
                     misfits.append(
                         f"worker {worker}: the driver does not see at once what it writes into "
-                        f"{terms.store.parent}; mount the folder with lookupcache=none (NFS)")
+                        f"{terms.store.parent}; mount it with lookupcache=positive (NFS)")
                 else:
                     fit.append(worker)
         if misfits:

@@ -15,6 +15,7 @@ from pipeline.errors import RecipeError
 from pipeline.line import Line
 from pipeline.model_folder import ModelFolder
 from pipeline.recipe import Recipe
+from pipeline.sweep.claims import claim
 from pipeline.sweep.results import Store
 from pipeline.sweep.space import Setting, Space
 
@@ -147,10 +148,11 @@ def refuse_other_network(plan: Plan, out: Path) -> None:
     """
     line = next(iter(plan.lines.values()))
     owner = {"model": plan.model.name, "model_hash": line.model_hash()}
-    held = plan.store.load("study", "owner")
-    if held is None:
-        plan.store.save("study", "owner", owner)
-    elif held != owner:
+    with claim(plan.store.lock("owner")):  # two drivers may begin at once
+        held = plan.store.load("study", "owner")
+        if held is None:
+            plan.store.save("study", "owner", owner)
+    if held is not None and held != owner:
         what = (f"of model '{held.get('model')}'" if held.get("model") != owner["model"] else
                 f"of '{owner['model']}' with another checkpoint, module or model.yaml")
         raise RecipeError(

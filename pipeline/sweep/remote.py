@@ -42,7 +42,7 @@ class Terms:
     versions : of :func:`versions_here`
     store : folder of the store, absolute
     data : file or folder of spikes outside this package; None if there is none
-    token : name of a file that the driver has just written there, holding :func:`_meeting_lock`
+    token : name of a file that the driver has just written there; it holds a lock as well
     """
 
     versions: dict[str, str]
@@ -135,9 +135,11 @@ def look(terms: Terms) -> Sight:
 
 def do_errand(study: Study, work: Work) -> Reply:
     """Do a piece of work with one thread, on a bench that the calling thread keeps."""
-    _one_thread_for_good()
+    os.environ.update(ONE_THREAD)  # of libraries that are still to be imported
+    from pipeline.compress.threads import one_thread_for_good
     from pipeline.sweep.trial import Bench
 
+    one_thread_for_good()
     if getattr(_own, "study", None) != study:  # a bench is no two threads' at once
         _own.study, _own.bench = study, Bench(study)
     return do(work, _own.bench)
@@ -157,16 +159,6 @@ def versions_here() -> dict[str, str]:
 def answered(terms: Terms, sight: Sight) -> bool:
     """Whether this process sees the file that a worker has written."""
     return (_met(terms.store) / sight.answer).is_file()
-
-
-def _one_thread_for_good() -> None:
-    """Let this thread compute with one; never given back, for torch's number is all threads'."""
-    os.environ.update(ONE_THREAD)  # of libraries that are still to be imported
-    import numba
-    import torch
-
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
 
 
 def _met(store: Path) -> Path:

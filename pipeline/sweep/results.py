@@ -70,7 +70,7 @@ def prepare_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable.{os.getpid()}.tmp"
         probe.write_bytes(b"x")
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a driver in another container may have our process id
     except OSError as error:
         raise unwritable(folder, error) from None
 
