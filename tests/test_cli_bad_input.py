@@ -164,6 +164,9 @@ class TestBadInputFoundWhileWorking:
         content["capacities"]["cores_per_chip"]["value"] = 8
         content["capacities"]["tile_columns"]["value"] = 2
         content["capacities"]["tile_rows"]["value"] = 1
+        for prices in content["price_sets"].values():
+            barrier = prices["times"]["barrier"]
+            barrier["value"] = [point for point in barrier["value"] if point[0] <= 2]
         path = tmp_path / "chip.yaml"
         path.write_text(yaml.safe_dump(content))
         expect_error(deploy(model, tmp_path / "out", "--target", path), tmp_path / "out", capsys,

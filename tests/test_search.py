@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from sweeps import write_net_model
 
-from pipeline.errors import RecipeError
+from pipeline.errors import OutputError, RecipeError
 from pipeline.search.seeds import Option, allocations
 from pipeline.search.space import load_search
 
@@ -75,6 +77,79 @@ def test_a_search_measures_the_uniform_grid_and_trials_and_again_does_nothing(
     before = results(tmp_path / "out")
     assert searched(net_model, SEARCH).document == first.document
     assert results(tmp_path / "out") == before
+
+
+def test_an_interrupted_search_shows_what_there_is_and_continues(
+    searched: Any, net_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.search.driver import Search
+
+    true = Search.measure
+
+    def interrupted(self: Search, settings: Any) -> Any:
+        if any(s.axes["allocation"] == "searched" for s in settings):
+            raise KeyboardInterrupt
+        return true(self, settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            searched(net_model, SEARCH)
+    document = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert document["kind"] == "search" and document["n_trials"] == 8
+    before = results(tmp_path / "out")
+    continued = searched(net_model, SEARCH)
+    assert continued.document["n_trials"] > 8
+    after = results(tmp_path / "out")
+    assert before.items() <= after.items()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Search of small" in page and 'class="uniform"' in page and "search.json" in page
+
+
+def test_levels_that_cannot_be_predicted_leave_the_rest(
+    searched: Any, net_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.errors import CompressionError
+    from pipeline.search.predict import Predict
+
+    true = Predict._measure
+
+    def failing(self: Predict, bench: Any) -> Any:
+        if self.setting.recipe.compress.layers["dense1"].bits == 3:
+            raise CompressionError("no grid")
+        return true(self, bench)
+
+    monkeypatch.setattr(Predict, "_measure", failing)
+    assert searched(net_model, SEARCH | {"n_trials": 4}).document["n_failed"] == 0
+
+
+def test_a_folder_of_another_network_and_one_that_takes_nothing_are_refused(
+    searched: Any, net_model: Path, tmp_path: Path, dense_chain: Callable[..., Any]
+) -> None:
+    searched(net_model, SEARCH | {"n_trials": 1})
+    other = write_net_model(tmp_path / "other", dense_chain((12, 16, 5), n_steps=20, seed=5))
+    with pytest.raises(RecipeError, match="holds a study of model 'small'"):
+        searched(other, SEARCH)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written.*OUT="):
+        searched(net_model, SEARCH, "file/out")
+
+
+@pytest.mark.slow
+def test_the_winner_is_deployed_as_it_was_measured(net_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump(SEARCH | {
+        "n_trials": 4, "constraints": {"max_loss_points": 100}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "search", "--search", path, "--model", net_model,
+         "--out", tmp_path / "out", "--workers", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "winner" / "report.json").read_text())
+    chosen = (tmp_path / "out" / "recipes" / "chosen.yaml").read_text()
+    assert "deploy    make deploy MODEL=small TARGET=loihi1 RECIPE=" in done.stdout
+    assert yaml.safe_load(chosen)["compress"]["sequential"] is False
+    assert report["accuracy"]["validation"]["n"] == 20
+    assert (tmp_path / "out" / "winner" / "network.net").is_file()
 
 
 def test_a_search_depends_on_its_seed_alone_and_not_on_workers(

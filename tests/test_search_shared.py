@@ -18,11 +18,11 @@ import yaml
 
 from pipeline.errors import ClusterError, RecipeError
 
-N_TRIALS = 24
+N_TRIALS = 20
 SEARCH: dict[str, Any] = {
     "recipe": {"calibration": {"n_samples": 20}, "evaluate": {"n_validation": 20, "n_test": 20},
                "energy": {"n_samples": 10}},
-    "target": "loihi1", "sparsity": [0.1, 0.3, 0.5, 0.7, 0.9], "bits": [2, 3, 4, 6, 8],
+    "target": "loihi1", "sparsity": [0.1, 0.5, 0.9], "bits": [2, 4, 8],
     "n_trials": N_TRIALS}
 
 
@@ -88,7 +88,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 def told_trials(address: str) -> list[Any]:
     import optuna
 
-    from pipeline.search.shared import connect
+    from pipeline.search.database import connect
 
     storage = connect(address)
     (name,) = [study.study_name for study in optuna.get_all_study_summaries(storage)]
@@ -125,7 +125,7 @@ def test_four_workers_of_which_one_is_killed_complete_a_study(
         assert process.returncode == 0, text
     trials = told_trials(database)
     told = [trial for trial in trials if is_told(trial)]
-    # at most one more from each that was at work when the last was told
+    # one that was taken for dead may have been told after all
     assert N_TRIALS <= len(told) <= N_TRIALS + 3
     assert not any(trial.state == TrialState.RUNNING for trial in trials)
     document = load_study(out)
@@ -147,7 +147,7 @@ def test_four_workers_of_which_one_is_killed_complete_a_study(
     ("nonsense", "is no address"), ("", "is no address"),
 ])
 def test_a_database_that_cannot_be_reached_is_named_at_once(address: str, shown: str) -> None:
-    from pipeline.search.shared import connect
+    from pipeline.search.database import connect
 
     address = address.format(port=free_port())
     begin = time.monotonic()
@@ -158,7 +158,7 @@ def test_a_database_that_cannot_be_reached_is_named_at_once(address: str, shown:
 
 
 def test_a_password_is_never_shown() -> None:
-    from pipeline.search.shared import connect
+    from pipeline.search.database import connect
 
     with pytest.raises(ClusterError) as error:
         connect(f"postgresql://u:secret@127.0.0.1:{free_port()}/x")

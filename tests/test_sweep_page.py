@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html.parser
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from pipeline.sweep.document import columns_of
 from pipeline.sweep.figures import Axis, x_axis
 from pipeline.sweep.fronts import pareto
 from pipeline.sweep.page import render_page
+from pipeline.sweep.plots import calibration_plot
 
 WIDE = {**GRID, "recipe": {k: v for k, v in GRID["recipe"].items() if k != "calibration"},
         "n_calibration": [5, 20], "method": ["sbc", "magnitude"], "sensitivity": True}
@@ -93,6 +95,51 @@ def test_every_point_leads_to_its_row_and_every_row_to_its_recipe(wide: Path) ->
     assert all((out / link).is_file() for link in outside)
     assert len([link for link in outside if link.startswith("recipes/")]) == 16
     assert page.foreign == []
+
+
+def test_every_plotted_point_stands_where_its_row_of_the_csv_says(wide: Path) -> None:
+    with (wide / "trials.csv").open() as file:
+        lines = {line["key"]: line for line in csv.DictReader(file)}
+    fronts = json.loads((wide / "sweep.json").read_text())["fronts"]
+    text = (wide / "report.html").read_text()
+    drawings = re.findall(r'<svg class="plot".*?</svg>', text, re.DOTALL)
+    for front, drawing in zip(fronts, drawings, strict=False):
+        points = re.findall(
+            r'<a href="#t-(\w+)".*?cx="([\d.]+)" cy="([\d.]+)".*?<title>([\d.]+)\s%, ', drawing)
+        rows = [lines[key] for key, *_ in points]
+        fitting = [key for key in lines if lines[key]["target"] == front["target"]]
+        assert sorted(key for key, *_ in points) == sorted(fitting)
+        costs = np.array([float(row[front["cost"]]) for row in rows])
+        accuracies = np.array([float(row["accuracy_frac"]) for row in rows])
+        x, y = (np.array([float(point[i]) for point in points]) for i in (1, 2))
+        is_log = costs.max() / costs.min() > 20
+        assert_on_a_line(np.log(costs) if is_log else costs, x, rising=True)
+        assert_on_a_line(accuracies, y, rising=False)  # SVG counts from above
+        assert [point[3] for point in points] == [f"{100 * a:.1f}" for a in accuracies]
+    assert len(fronts) >= 8
+
+
+def assert_on_a_line(values: Any, places: Any, *, rising: bool) -> None:
+    """Require places that are a linear function of values, but for their one decimal."""
+    if np.ptp(values) == 0:
+        assert np.ptp(places) == 0
+        return
+    slope, offset = np.polyfit(values, places, 1)
+    assert (slope > 0) == rising
+    assert np.abs(slope * values + offset - places).max() < 0.11
+
+
+def test_many_lines_have_no_legend_that_repeats_its_colors(wide: Path) -> None:
+    document = json.loads((wide / "sweep.json").read_text())
+    plot = calibration_plot(document)
+    assert plot is not None and len(plot.lines) == 8
+    assert len({line.style for line in plot.lines}) == 8 == len({x.label for x in plot.lines})
+    more = {**document, "axes": {**document["axes"], "bits": [3, 8, 9]}, "trials": [
+        *document["trials"], *({**row, "bits": 9} for row in document["trials"])]}
+    plot = calibration_plot(more)
+    assert plot is not None and len(plot.lines) == 12
+    assert {(line.style, line.label) for line in plot.lines} == {(6, "")}
+    assert "12 lines, one a configuration" in render_page(more)
 
 
 def test_names_of_users_are_escaped(wide: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RecipeError
-from pipeline.sweep.results import write_whole
+from pipeline.sweep.results import unwritable, write_whole
 
 Row = dict[str, Any]
 
@@ -88,6 +88,9 @@ def choose(document: Row, limits: Limits, least: str, target: str | None = None)
                           "costs do not compare; say which, --target")
     column = _column(rows, least)
     dense = document["accuracy_dense_frac"]
+    if dense is None:
+        raise RecipeError("nothing to compare with: the study was interrupted before the network "
+                          "as trained was measured; run it again to continue")
     broken = {row["key"]: limits.excesses(row, dense) for row in rows}
     eligible = sorted((r for r in rows if not broken[r["key"]]), key=_order(column))
     if not eligible:
@@ -111,7 +114,9 @@ def load_study(folder: Path) -> Row:
     RecipeError
         If there is none.
     """
-    path = folder / "sweep.json"
+    found = [path for kind in ("search", "sweep") if (path := folder / f"{kind}.json").is_file()]
+    # a folder may have had both: what was written last
+    path = max(found, key=lambda p: p.stat().st_mtime_ns, default=folder / "sweep.json")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -148,10 +153,23 @@ def explain(document: Row, choice: Choice) -> list[str]:
 
 
 def write_chosen(folder: Path, row: Row) -> Path:
-    """Write the recipe of a row as ``recipes/chosen.yaml`` and return its path."""
-    text = (folder / row["recipe"]).read_text(encoding="utf-8")
+    """Write the recipe of a row as ``recipes/chosen.yaml`` and return its path.
+
+    Raises
+    ------
+    RecipeError, OutputError
+        If the recipe cannot be read, or the folder not be written.
+    """
+    try:
+        text = (folder / row["recipe"]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"{folder / row['recipe']}: the recipe of the chosen configuration "
+                          f"cannot be read ({error.strerror}); run the study again") from None
     path = folder / "recipes" / "chosen.yaml"
-    write_whole(path, text)
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise unwritable(folder, error) from None
     return path
 
 

@@ -40,7 +40,7 @@ def search(
     if storage:
         from pipeline.search.shared import SharedSearch
 
-        SharedSearch(space, found, folder, workers, Progress(), storage).run()
+        SharedSearch(space, found, folder, workers, Progress(), storage=storage).run()
     else:
         from pipeline.search.driver import Search
 
@@ -65,8 +65,8 @@ def choose(
     least: Annotated[str, typer.Option(
         "--min", help="energy, executed_synops, effective_synops, memory, cores, or a price set."
     )] = "energy",
-    max_loss: Annotated[float | None, typer.Option(
-        min=0.0, help="Points of accuracy below the network as trained, on validation.")] = None,
+    max_loss: Annotated[float, typer.Option(
+        min=0.0, help="Points of accuracy below the network as trained, on validation.")] = 1.0,
     max_cores: Annotated[int | None, typer.Option(min=1)] = None,
     max_memory: Annotated[int | None, typer.Option(min=1, help="Bits of synapse memory.")] = None,
     target: Annotated[str | None, typer.Option(help="Of a study with several.")] = None,
@@ -104,4 +104,6 @@ def _choose(
         print(line)
     recipe = write_chosen(folder, choice.row)
     print(f"recipe    {recipe}")
+    print(f"deploy    make deploy MODEL={document['model']['name']} TARGET={choice.row['target']} "
+          f"RECIPE={recipe}")
     return choice.row, recipe

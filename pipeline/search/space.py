@@ -14,7 +14,7 @@ In: a YAML file. Out: a :class:`SearchSpace`, and settings made of levels per la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,18 +31,19 @@ from pipeline.sweep.space import Axis, Section, Setting, Space, base_recipe, fin
 
 Objective = Literal["accuracy", "executed_synops", "effective_synops", "memory_bits", "cores",
                     "energy"]
-Levels = dict[str, tuple[float, Bits]]  # sparsity and bits, by layer
+Level = tuple[float, Bits]  # sparsity and bits
+Levels = dict[str, Level]  # by layer
 
 
 class Constraints(Section):
-    """Limits that a winner keeps to; absent ones do not bind.
+    """Limits that a winner keeps to; an absent or null one does not bind, but for the accuracy.
 
     Attributes
     ----------
     max_loss_points : accuracy on validation below the network as trained, in points
     """
 
-    max_loss_points: Annotated[float, Field(ge=0.0, le=100.0)] | None = None
+    max_loss_points: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
     cores: Count | None = None
     memory_bits: Count | None = None
 
@@ -81,31 +82,45 @@ class SearchSpace:
         """The objective that is weighed against accuracy first."""
         return next(name for name in self.file.objectives if name != "accuracy")
 
-    def uniform(self) -> list[Setting]:
-        """Return the uniform grid, under the recipe's allocation and with one sparsity for all."""
-        rules = dict.fromkeys((self.base.compress.allocation, "uniform"))
-        return [
-            self._setting({"allocation": rule, "sparsity": sparsity, "bits": bits},
-                          {"allocation": rule, "sparsity": sparsity, "bits": bits})
-            for rule in rules for sparsity in self.file.sparsity for bits in self.file.bits]
+    @property
+    def grid(self) -> list[Level]:
+        """Every level that a layer may take."""
+        return [(sparsity, bits) for sparsity in self.file.sparsity for bits in self.file.bits]
 
-    def setting(self, levels: Mapping[str, tuple[float, Bits]], origin: str) -> Setting:
+    def uniform(self, layers: Sequence[str]) -> list[Setting]:
+        """Return the uniform grid: one level for all layers, and one sparsity by the recipe's rule.
+
+        The former are settings of levels like any other, so that none is measured twice.
+        """
+        rule = self.base.compress.allocation
+        shared = [] if rule == "uniform" else [
+            self._setting({"allocation": rule, "sparsity": sparsity, "bits": bits},
+                          {"sparsity": sparsity, "bits": bits}) for sparsity, bits in self.grid]
+        return shared + [
+            self._setting({"allocation": "uniform", "sparsity": level[0], "bits": level[1]},
+                          _own_levels(dict.fromkeys(layers, level))) for level in self.grid]
+
+    def setting(self, levels: Mapping[str, Level], origin: str) -> Setting:
         """Return the setting in which each layer has its own level."""
         axes: dict[str, Any] = {"allocation": origin}
         for layer, (sparsity, bits) in levels.items():
             axes |= {f"{layer}.sparsity": sparsity, f"{layer}.bits": bits}
-        return self._setting(axes, {"layers": {
-            layer: {"sparsity": sparsity, "bits": bits}
-            for layer, (sparsity, bits) in levels.items()}})
+        return self._setting(axes, _own_levels(levels))
 
     def space_of(self, settings: list[Setting]) -> Space:
         """Return settings as a sweep runs them."""
-        return Space(self.path, tuple(settings), (self.target,), (), False, self.text)
+        return Space(self.path, tuple(settings), (self.target,), (), False, self.text, "search")
 
     def _setting(self, axes: dict[str, Any], changes: dict[str, Any]) -> Setting:
         content = self.base.model_dump(mode="json")
         content["compress"] |= changes
         return Setting(axes, validated(str(self.path), content))
+
+
+def _own_levels(levels: Mapping[str, Level]) -> dict[str, Any]:
+    """Return what a recipe that gives every layer its own level has in ``compress``."""
+    return {"layers": {layer: {"sparsity": sparsity, "bits": bits}
+                       for layer, (sparsity, bits) in levels.items()}}
 
 
 def load_search(path: Path, default_target: str) -> SearchSpace:
@@ -143,7 +158,7 @@ def load_search(path: Path, default_target: str) -> SearchSpace:
         sort_keys=False)
     found = SearchSpace(path, file, base_recipe(path, file.recipe), target, text)
     _refuse_unpriced(found)
-    refuse_wide_weights(path, tuple(found.uniform()), (target,))
+    refuse_wide_weights(path, tuple(found.uniform(("*",))), (target,))
     return found
 
 

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.trial import TrialState
 
-from pipeline.recipe import Bits
-from pipeline.search.space import Levels, SearchSpace
+from pipeline.search.space import Level, Levels, SearchSpace
 from pipeline.sweep.trials import Trial
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from pipeline.search.driver import Start
+
 SPARSITY, BITS = "sparsity", "bits"
+KNOWN = "known"  # user attribute of what was measured before the search
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,22 @@ class Levelled:
             file.bits[trial.suggest_int(f"{layer}.{BITS}", 0, len(file.bits) - 1)])
             for layer in self.layers}
 
-    def params(self, levels: Mapping[str, tuple[float, Bits]]) -> dict[str, int]:
+    def params(self, levels: Mapping[str, Level]) -> dict[str, int]:
         """Return the parameters of levels."""
         file, found = self.space.file, {}
         for layer, (sparsity, bits) in levels.items():
             found[f"{layer}.{SPARSITY}"] = file.sparsity.index(sparsity)
             found[f"{layer}.{BITS}"] = file.bits.index(bits)
+        return found
+
+    def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Return what parameters may be."""
+        found: dict[str, optuna.distributions.BaseDistribution] = {}
+        file = self.space.file
+        for layer in self.layers:
+            for name, values in ((SPARSITY, file.sparsity), (BITS, file.bits)):
+                found[f"{layer}.{name}"] = optuna.distributions.IntDistribution(
+                    0, len(values) - 1)
         return found
 
     def levels(self, params: Mapping[str, Any]) -> Levels:
@@ -60,24 +73,45 @@ class Levelled:
 
 
 def open_study(
-    space: SearchSpace, name: str, storage: BaseStorage | None, n_startup: int, *,
-    is_shared: bool = False,
+    space: SearchSpace, name: str, storage: BaseStorage | None, *, is_shared: bool = False
 ) -> optuna.Study:
-    """Return the study, new or as others have it; the sampler begins after some trials.
+    """Return the study, new or as others have it.
 
     Parameters
     ----------
     is_shared : among processes, which then draw with seeds of their own: of the same seed all
         would ask for the same
     """
-    with quiet():
-        return optuna.create_study(
-            study_name=name, storage=storage, load_if_exists=True,
-            directions=["maximize" if o == "accuracy" else "minimize"
-                        for o in space.file.objectives],
-            sampler=optuna.samplers.TPESampler(
-                seed=None if is_shared else space.file.seed, multivariate=True,
-                n_startup_trials=n_startup))
+    return optuna.create_study(
+        study_name=name, storage=storage, load_if_exists=True,
+        directions=["maximize" if o == "accuracy" else "minimize" for o in space.file.objectives],
+        sampler=optuna.samplers.TPESampler(
+            seed=None if is_shared else space.file.seed, multivariate=True))
+
+
+def begin_study(study: optuna.Study, start: Start, n_trials: int) -> None:
+    """Tell a new study what is known of uniform levels, and put the predicted front first."""
+    levelled = start.levelled
+    for levels, measured in start.known:
+        values = tell_values(levelled.space, measured)
+        if values is not None:
+            study.add_trial(optuna.trial.create_trial(
+                params=levelled.params(levels), distributions=levelled.distributions(),
+                values=values, constraints=excesses(levelled.space, measured),
+                user_attrs={KNOWN: True}))
+    for levels in start.seeds[:n_trials]:
+        study.enqueue_trial(levelled.params(levels))
+
+
+def tell(space: SearchSpace, study: optuna.Study, trial: optuna.Trial, measured: Trial) -> None:
+    """Tell what came of a trial."""
+    values = tell_values(space, measured)
+    if values is None:
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    for name, excess in excesses(space, measured).items():
+        trial.set_constraint(name, excess)
+    study.tell(trial, values)
 
 
 def tell_values(space: SearchSpace, trial: Trial) -> list[float] | None:
@@ -96,20 +130,19 @@ def tell_values(space: SearchSpace, trial: Trial) -> list[float] | None:
     return [values[name] for name in space.file.objectives]
 
 
-def constrain(space: SearchSpace, trial: optuna.Trial, measured: Trial) -> None:
-    """Tell a trial by how much it exceeds each limit; at most zero is within."""
+def excesses(space: SearchSpace, measured: Trial) -> dict[str, float]:
+    """Return by how much a network that fits exceeds each limit; at most zero is within."""
     limits = space.file.constraints
-    if measured.status != "fits":
-        return
     assert measured.accuracy_frac is not None and measured.accuracy_dense_frac is not None
     assert measured.n_cores is not None and measured.memory_bits is not None
-    if limits.max_loss_points is not None:
-        loss = 100 * (measured.accuracy_dense_frac - measured.accuracy_frac)
-        trial.set_constraint("loss", loss - limits.max_loss_points - 1e-9)
+    loss = 100 * (measured.accuracy_dense_frac - measured.accuracy_frac)
+    # shares of some hundred samples: less than a thousandth is rounding
+    found = {"loss": loss - limits.max_loss_points - 1e-9}
     if limits.cores is not None:
-        trial.set_constraint("cores", float(measured.n_cores - limits.cores))
+        found["cores"] = float(measured.n_cores - limits.cores)
     if limits.memory_bits is not None:
-        trial.set_constraint("memory_bits", float(measured.memory_bits - limits.memory_bits))
+        found["memory_bits"] = float(measured.memory_bits - limits.memory_bits)
+    return found
 
 
 @contextmanager

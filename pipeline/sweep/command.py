@@ -70,7 +70,8 @@ def _show_estimate(found: Estimate) -> None:
     rates = found.rates
     print(f"about {clock(found.left_s)} with {found.n_workers} worker(s), at "
           f"{rates.level_s:.1f} s a level and {rates.evaluation_s:.1f} s an evaluation ("
-          + ("measured in this folder)" if rates.is_measured else "assumed; not measured yet)"))
+          + ("measured in this folder)" if rates.is_evaluation_measured and (
+              rates.is_level_measured or not found.n_levels) else "assumed; not measured yet)"))
 
 
 def _show(written: Written) -> None:

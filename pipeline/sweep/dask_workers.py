@@ -69,17 +69,14 @@ class DaskWorkers:
         self._threads: dict[str, int] = {}  # of each worker that can take part
         self._at: dict[Future[Reply], tuple[str, Work]] = {}
         self._refreshed = -_REFRESH_S
+        self._manned = time.monotonic()  # when there was a worker last
         self._client = _connected(address)
         try:
-            until = time.monotonic() + patience_s
             self._refresh()
             if not self._threads:
                 say(f"waiting for workers of {address}")
             while not self._threads:
-                if time.monotonic() > until:
-                    raise ClusterError(
-                        f"scheduler {address}: has no workers; {_START.format(address)}")
-                time.sleep(min(_REFRESH_S, patience_s))
+                time.sleep(_REFRESH_S)
                 self._refresh()
         except BaseException:
             self.stop()
@@ -181,6 +178,12 @@ class DaskWorkers:
             self._say(f"no worker is left at {self._address}; waiting for another")
         self._threads = now
         self._refreshed = time.monotonic()
+        if now:
+            self._manned = self._refreshed
+        elif self._refreshed - self._manned > self._patience_s:
+            raise ClusterError(
+                f"scheduler {self._address}: has no workers; {_START.format(self._address)}; what "
+                "was computed is kept")
 
     def _present(self) -> dict[str, int]:
         try:

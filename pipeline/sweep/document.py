@@ -26,6 +26,7 @@ def build_document(plan: Plan, trials: list[Trial], sensitivities: list[Sensitiv
     dense = plan.store.load("dense", plan.dense_key) or {}
     return {
         "schema_version": SCHEMA_VERSION,
+        "kind": plan.space.kind,
         "model": {"name": plan.model.name, "description": plan.model.description.description},
         "n_configurations": plan.space.n_configurations,
         "n_settings": len(plan.entries),

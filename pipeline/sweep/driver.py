@@ -8,7 +8,7 @@ and each writes the pages when all is there. A killed driver loses what its proc
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,7 @@ from pipeline.sweep.results import (
 )
 from pipeline.sweep.space import Space
 from pipeline.sweep.trials import Trial, trials_of
-from pipeline.sweep.workers import Crew, Reply, Workers
+from pipeline.sweep.workers import Crew, Reply, Work, Workers
 from pipeline.sweep.write import Written, write_results
 
 _POLL_S = 0.5  # between tries of work that another driver has
@@ -50,6 +50,7 @@ class Sweep:
     out : the study folder
     n_workers : processes; 1 works in this one
     scheduler : address of a dask scheduler, whose workers take the place of processes
+    crew : who works, if they outlast this run; its maker stops them
     progress : for the user's eyes
     """
 
@@ -60,6 +61,7 @@ class Sweep:
     progress: Progress
     scheduler: str = ""
     failures: dict[str, Result] = field(default_factory=dict)
+    crew: Crew | None = None
 
     def run(self) -> Written:
         """Compute what is missing and write the results; return where they are.
@@ -89,6 +91,21 @@ class Sweep:
             self._compute(plan)
             return trials_of(plan, self.failures)
 
+    def do(self, works: Iterable[Work]) -> None:
+        """Do other pieces of work on the same network, as far as nobody else has them.
+
+        Raises
+        ------
+        PipelineError
+            As :meth:`run`.
+        """
+        tasks = [Task(work) for work in works]
+        with self._begun() as plan, self._working(plan) as crew:
+            study, _ = prepare(plan, self.progress.say)
+            self.progress.begin(plan, [task.work for task in tasks], crew.n)
+            crew.begin(study)
+            self._work_off(plan, tasks, crew)
+
     @contextmanager
     def _begun(self) -> Iterator[Plan]:
         """Give the plan in a folder that is its own; tell if the folder takes no more."""
@@ -106,11 +123,18 @@ class Sweep:
         entries, probes = _missing(plan)
         if not entries and not probes and plan.layers() is not None:
             return
-        crew = self._crew(plan)
-        try:
+        with self._working(plan) as crew:
             self._compute_with(crew, plan, entries)
+
+    @contextmanager
+    def _working(self, plan: Plan) -> Iterator[Crew]:
+        """Give who works, and let them go."""
+        crew = self.crew or self._crew(plan)
+        try:
+            yield crew
         finally:
-            crew.stop()
+            if self.crew is None:
+                crew.stop()
             self.progress.close()
 
     def _compute_with(self, crew: Crew, plan: Plan, entries: list[Entry]) -> None:

@@ -17,13 +17,14 @@ _LEVEL_S, _EVALUATION_S, _PRICE_S, _PROBE_S, _START_S = 3.0, 2.5, 0.3, 2.0, 20.0
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds of one core a piece of work takes; ``is_measured`` in this folder, or assumed."""
+    """Seconds of one core a piece of work takes, measured in this folder or assumed."""
 
     level_s: float
     evaluation_s: float
     price_s: float
     probe_s: float
-    is_measured: bool
+    is_level_measured: bool
+    is_evaluation_measured: bool
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,20 @@ def estimate(plan: Plan, n_workers: int) -> Estimate:
     pending = [entry for entry in plan.entries if not entry.is_done(plan.store)]
     fresh = [e for e in pending if plan.store.load("outcomes", e.key) is None]
     layers = plan.layers()
-    settings = [entry.setting for entry in fresh]
+    rates = measured_rates(plan.store)
+    # what shares no levels compresses within its evaluation, whose rate holds that once measured
+    settings = [e.setting for e in fresh if _shares(e.setting) or not rates.is_evaluation_measured]
     n_probes = None
     if layers is not None:
-        n_probes = sum(plan.store.load("sensitivity", p.key) is None for p in plan.probes(layers))
+        keys = {probe.key for probe in plan.probes(layers)}  # the crossing belongs to both axes
+        n_probes = sum(plan.store.load("sensitivity", key) is None for key in keys)
     elif not plan.space.has_sensitivity:
         n_probes = 0
     n_left = len(pending) * len(plan.space.targets)
     return Estimate(
         plan.space.n_configurations, len(plan.entries), plan.space.n_configurations - n_left,
         None if layers is None else sum(len(_levels(settings, layer)) for layer in layers),
-        len(_levels(settings, None)), len(pending), n_probes, measured_rates(plan.store),
-        n_workers)
+        len(_levels(settings, None)), len(pending), n_probes, rates, n_workers)
 
 
 def measured_rates(store: Store) -> Rates:
@@ -94,7 +97,13 @@ def measured_rates(store: Store) -> Rates:
         _LEVEL_S if level_s is None else level_s,
         _EVALUATION_S if evaluation_s is None else evaluation_s,
         _PRICE_S if price_s is None else price_s, _PROBE_S if probe_s is None else probe_s,
-        level_s is not None and evaluation_s is not None)
+        level_s is not None, evaluation_s is not None)
+
+
+def _shares(setting: Setting) -> bool:
+    """Return whether levels of a setting come from the bank; else all its layers are its own."""
+    compress = setting.recipe.compress
+    return not compress.sequential and compress.pattern != "neurons"
 
 
 def _levels(settings: list[Setting], layer: str | None) -> set[str]:
@@ -106,5 +115,7 @@ def _levels(settings: list[Setting], layer: str | None) -> set[str]:
         bits = compress.bits if own is None or own.bits is None else own.bits
         sparsity = compress.sparsity if own is None or own.sparsity is None else own.sparsity
         method = compress.model_dump_json(exclude={"sparsity", "bits", "layers", "match_rates"})
-        found.add(f"{setting.recipe.calibration.model_dump_json()} {method} {sparsity} {bits}")
+        own_key = "" if _shares(setting) else setting.identity
+        found.add(f"{setting.recipe.calibration.model_dump_json()} {method} {sparsity} {bits} "
+                  f"{own_key}")
     return found

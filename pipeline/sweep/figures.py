@@ -59,7 +59,8 @@ class Plot:
 
     Attributes
     ----------
-    front : points of the polyline that steps along the front
+    front, uniform : points of the polylines that step along the front, and, of a search, along
+        that of the uniform grid
     dense_y : height of the accuracy as trained; None where it is outside or unknown
     """
 
@@ -69,6 +70,7 @@ class Plot:
     y_ticks: tuple[Tick, ...]
     points: tuple[Point, ...] = ()
     front: str = ""
+    uniform: str = ""
     lines: tuple[Line, ...] = ()
     dense_y: float | None = None
 
@@ -113,17 +115,23 @@ def front_plot(document: Row, front: Row) -> Plot:
               f"{percent(row['accuracy_frac'])}, {show(row[cost])}: {label_of(document, row)}",
               row["key"] in on_front)
         for row in rows)
-    steps: list[str] = []
-    for point in sorted((p for p in points if p.is_front), key=lambda p: (p.x, -p.y)):
-        if steps:
-            steps.append(f"{point.x},{steps[-1].split(',')[1]}")
-        steps.append(f"{point.x},{point.y}")
     note = "" if front["is_complete"] else " (incomplete: priced events only)"
     return Plot(
         f"Accuracy against {front['title']}{note}", f"{front['title']} per sample"
         if "sample" in cost else front["title"], x.ticks(show), y.ticks(percent),
-        tuple(sorted(points, key=lambda p: p.is_front)), " ".join(steps),
+        tuple(sorted(points, key=lambda p: p.is_front)), _steps(points, front["keys"]),
+        _steps(points, front["uniform_keys"]) if document["kind"] == "search" else "",
         dense_y=dense_line(document, y))
+
+
+def _steps(points: tuple[Point, ...], keys: list[str]) -> str:
+    """Return the points of a polyline that steps along a front."""
+    steps: list[str] = []
+    for point in sorted((p for p in points if p.key in keys), key=lambda p: (p.x, -p.y)):
+        if steps:
+            steps.append(f"{point.x},{steps[-1].split(',')[1]}")
+        steps.append(f"{point.x},{point.y}")
+    return " ".join(steps)
 
 
 def x_axis(values: list[float], *, may_log: bool = True) -> Axis:

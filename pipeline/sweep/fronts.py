@@ -37,6 +37,9 @@ def fronts_of(rows: list[Row]) -> list[Front]:
                 fronts.append({
                     "target": target, "cost": name, "title": title, "is_complete": is_complete,
                     "keys": [r["key"] for r in pareto(points, name)],
+                    # of a search: what it is to be better than
+                    "uniform_keys": [r["key"] for r in pareto(
+                        [r for r in points if r.get("allocation") != "searched"], name)],
                 })
     return fronts
 

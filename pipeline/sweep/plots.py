@@ -23,7 +23,7 @@ from pipeline.sweep.figures import (
 
 Row = dict[str, Any]
 
-_MOST_LINES = 8
+_MOST_LINES, _GRAY = 8, 6  # styles of lines, and the one without color
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,17 @@ def calibration_plot(document: Row) -> Plot | None:
     rest = [name for name in axes if name not in ("n_calibration", "target")]
     for row in rows:
         by_rest.setdefault(tuple(row[name] for name in rest), []).append(row)
+    # of more lines than colors, color tells nothing: each is named where one points at it
+    is_crowded = len(by_rest) > _MOST_LINES
     x = x_axis([float(r["n_calibration"]) for r in rows])
     y = y_axis([r["accuracy_frac"] for r in rows], document["accuracy_dense_frac"])
     lines = tuple(
-        Line(label_of({"axes": {n: axes[n] for n in rest}}, own[0]), tuple(
+        Line("" if is_crowded else label_of({"axes": {n: axes[n] for n in rest}}, own[0]), tuple(
             Point(x(r["n_calibration"]), y(r["accuracy_frac"]), r["key"],
                   f"{r['n_calibration']} samples: {percent(r['accuracy_frac'])}; "
                   f"{label_of(document, r)}")
-            for r in sorted(own, key=lambda r: int(r["n_calibration"]))), style % _MOST_LINES)
+            for r in sorted(own, key=lambda r: int(r["n_calibration"]))),
+            _GRAY if is_crowded else style)
         for style, own in enumerate(by_rest.values()))
     ticks = tuple(Tick(x(n), exact(n)) for n in sorted({r["n_calibration"] for r in rows}))
     return Plot("Accuracy over calibration samples", "calibration samples", ticks,

@@ -44,7 +44,8 @@ class Progress:
         """Show that work begins."""
         rates = measured_rates(plan.store)
         self._rates = {"Compress": [rates.level_s], "Evaluate": [rates.evaluation_s],
-                       "Sense": [rates.probe_s], "MeasureDense": [rates.probe_s]}
+                       "Sense": [rates.probe_s], "MeasureDense": [rates.probe_s],
+                       "Predict": [rates.evaluation_s]}
         self._left = dict.fromkeys(self._rates, 0)
         for work in works:
             # by name: the module of the classes imports torch

@@ -82,10 +82,12 @@ def check_layers(space: Space, layers: list[str]) -> None:
         )
     for what in ("sparsity", "bits"):
         values = {setting.axes.get(what) for setting in space.settings}
+        levels = [str(setting.recipe.compress.layers) for setting in space.settings]
+        told = {(str(s.axes.get(what)), own) for s, own in zip(space.settings, levels, strict=True)}
         own = [name for name in layers if all(
             getattr(setting.recipe.compress.layers.get(name), what, None) is not None
             for setting in space.settings)]
-        if len(values) > 1 and len(own) == len(layers):
+        if len(told) > len(set(levels)) and len(own) == len(layers):
             raise RecipeError(
                 f"{space.path}: {what}: every layer has its own under 'layers', so that the "
                 f"{len(values)} values make no difference; leave the axis out"

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.emulate import accuracy, emulate
-from pipeline.errors import PipelineError
 from pipeline.levels import allocate_levels
 from pipeline.match_rates import match_layer
 from pipeline.network import INPUT, Network
 from pipeline.quantize import integer_layer
 from pipeline.recipe import Recipe
 from pipeline.sweep.results import Result
-from pipeline.sweep.trial import Bench, failure
+from pipeline.sweep.trial import REFUSALS, Bench, failure
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,13 @@ class Sense:
     layer: str
 
     def run(self, bench: Bench) -> None:
-        """Measure the accuracy."""
+        """Measure the accuracy, unless another driver's process just has."""
+        if bench.store.load("sensitivity", self.key) is not None:
+            return
         begin = time.perf_counter()
         try:
             result = self._measure(bench)
-        except PipelineError as error:
+        except REFUSALS as error:
             result = failure(error)
         result["elapsed_s"] = time.perf_counter() - begin
         bench.store.save("sensitivity", self.key, result)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -117,6 +117,7 @@ class Space:
     Attributes
     ----------
     layer_axes : layers with axes of their own
+    kind : what it is of; names the files of the results
     """
 
     path: Path
@@ -125,6 +126,7 @@ class Space:
     layer_axes: tuple[str, ...]
     has_sensitivity: bool
     text: str
+    kind: Literal["sweep", "search"] = "sweep"
 
     @property
     def n_configurations(self) -> int:

@@ -27,7 +27,7 @@ from pipeline.compress_synapse import Level
 from pipeline.compressor import compress_network, method_of
 from pipeline.deployment import Integers
 from pipeline.emulate import Trace, accuracy, emulate
-from pipeline.errors import PipelineError
+from pipeline.errors import CalibrationError, CompressionError, RecipeError
 from pipeline.model_folder import ModelFolder
 from pipeline.network import Network
 from pipeline.recipe import Recipe
@@ -36,6 +36,10 @@ from pipeline.sweep.claimed_bank import ClaimedBank
 from pipeline.sweep.plan import calibration_of
 from pipeline.sweep.price import price
 from pipeline.sweep.results import Result, Store
+
+# a configuration's own fault, and its result; all else (no CUDA, no spikes, a package that is
+# absent) may be this machine's, is told, and tried again
+REFUSALS = (CompressionError, CalibrationError, RecipeError)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class Compress:
         begin, bank = time.perf_counter(), bench.bank(self.recipe)
         try:
             n_made = bank.make(self.synapse, self.levels)
-        except PipelineError:
+        except REFUSALS:
             return  # refused by the bank from now on; evaluations that need it tell
         finally:
             bank.forget()
@@ -150,7 +154,7 @@ class Evaluate:
         begin = time.perf_counter()
         try:
             integers = self._integers(bench)
-        except PipelineError as error:
+        except REFUSALS as error:
             bench.store.save("outcomes", self.key, failure(error))
             return
         if outcome is None:
@@ -195,16 +199,18 @@ class MeasureDense:
     n_energy: int
 
     def run(self, bench: Bench) -> None:
-        """Measure it."""
+        """Measure it, unless another driver's process just has."""
+        if bench.store.load("dense", self.key) is not None:
+            return
         bench.validation(max(self.n_validation, self.n_energy))
         data = bench.validation(self.n_validation)
         frac = accuracy(bench.network, data.spikes, data.labels)
         bench.store.save("dense", self.key, {"accuracy_frac": frac, "origin": data.origin})
 
 
-def failure(error: Exception, *, trace: str = "") -> Result:
+def failure(error: Exception) -> Result:
     """Return the outcome of a configuration that cannot be computed."""
-    return {"failure": str(error) or type(error).__name__} | ({"traceback": trace} if trace else {})
+    return {"failure": str(error) or type(error).__name__}
 
 
 def _outcome(bench: Bench, recipe: Recipe, integers: Integers) -> Result:

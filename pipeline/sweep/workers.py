@@ -13,7 +13,7 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -136,10 +136,10 @@ class Workers:
         if self.n == 1:
             self._done_here.append((work, self._do_here(work)))
             return
-        free = [c for c in self._processes if c not in self._at]
-        connection = free[0] if free else self._start()
+        connection = self._free()
         self._at[connection] = work
-        connection.send(work)
+        with suppress(ConnectionError):  # it has died just now: its pipe will say so
+            connection.send(work)
 
     def finished(self, timeout_s: float) -> Iterator[tuple[Work, Reply]]:
         """Yield what finished within some time, as soon as anything has."""
@@ -152,11 +152,23 @@ class Workers:
             try:
                 reply = ready.recv()
             except (EOFError, ConnectionError):
-                process = self._processes.pop(ready)
-                process.join(_GRACE_S)
-                reply = Reply("died", f"its process died (exit code {process.exitcode})")
-                ready.close()
+                reply = Reply("died", f"its process died (exit code {self._bury(ready)})")
             yield work, reply
+
+    def _free(self) -> Connection:
+        """Return the pipe to a process that waits, or to a new one."""
+        for connection in [c for c in self._processes if c not in self._at]:
+            if not connection.poll():
+                return connection
+            self._bury(connection)  # who waits has nothing to say but that it is gone
+        return self._start()
+
+    def _bury(self, connection: Connection) -> int | None:
+        """Forget a process that died; return its exit code."""
+        process = self._processes.pop(connection)
+        process.join(_GRACE_S)
+        connection.close()
+        return process.exitcode
 
     def _do_here(self, work: Work) -> Reply:
         """Do a piece of work in this process, with one thread."""

@@ -1,7 +1,8 @@
-"""The files of a sweep, each whole or not at all.
+"""The files of a sweep or a search, each whole or not at all.
 
-In: a plan and its trials. Out: ``trials.csv``, ``sweep.json``, ``report.html``, ``sweep.yaml`` and
-a recipe for every setting in the study folder. A file that says the same already is left alone.
+In: a plan and its trials. Out: ``trials.csv``, ``report.html``, ``sweep.json`` and ``sweep.yaml``
+(of a search ``search.json``, ``search.yaml``) and a recipe for every setting, in the study folder.
+A file that says the same already is left alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pipeline.sweep.plan import Plan, Probe
 from pipeline.sweep.results import write_whole
 from pipeline.sweep.trials import Trial, sensitivities_of
 
-_RECIPE_HEAD = "# {label}\n# One setting of a sweep, complete; pass it to --recipe or RECIPE=.\n"
+_RECIPE_HEAD = "# {label}\n# One setting of a {kind}, complete; pass it to --recipe or RECIPE=.\n"
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,17 @@ def write_results(plan: Plan, out: Path, trials: list[Trial], probes: list[Probe
     from pipeline.sweep.page import render_page
 
     document = build_document(plan, trials, sensitivities_of(plan, probes))
+    kind = plan.space.kind
     texts = {
-        "sweep.yaml": plan.space.text,
+        f"{kind}.yaml": plan.space.text,
         "trials.csv": as_csv(document["trials"]),
-        "sweep.json": json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        f"{kind}.json": json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "report.html": render_page(document),
     }
     for entry in plan.entries:
         recipe = yaml.safe_dump(entry.setting.recipe.model_dump(mode="json"), sort_keys=False)
         texts[f"recipes/{entry.key[:16]}.yaml"] = (
-            _RECIPE_HEAD.format(label=entry.setting.label) + recipe)
+            _RECIPE_HEAD.format(label=entry.setting.label, kind=kind) + recipe)
     with claim(plan.store.lock("pages")):  # of two drivers one after the other
         for name, text in texts.items():
             path = out / name
