@@ -94,6 +94,7 @@ def show(options: argparse.Namespace, out: Path, name: str, row: Row) -> None:
     """Print a row, and what its deployment is on the test split."""
     line = Line(find_model(options.model), load_recipe(out / row["recipe"]),
                 load_target(options.target), out / "lines" / row["key"], out / "lines" / "store")
+    line.run("emulate")
     line.run("energy")
     evaluation, counts = line.value("emulate"), line.value("energy").counts
     assert evaluation.validation[1] == row["accuracy_frac"]

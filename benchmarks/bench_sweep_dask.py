@@ -6,7 +6,8 @@ Each run begins in an empty folder, with workers that have not computed before; 
 calibrated network is brought along, for the driver makes that alone. Printed are wall time of the
 whole command and of the work alone (first to last result), processor time of the workers, and load:
 others may use the machine, and what wall time says then is told by the share of a processor that
-each worker had.
+each worker had. Compared are all rows of trials.csv but for elapsed_s, and everything in the store:
+outcomes, prices, and the arrays of every mask and level.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import yaml
 
@@ -34,6 +36,7 @@ GRID: dict[str, Any] = {
     "sparsity": [0.5, 0.7, 0.8, 0.9, 0.95], "bits": [2, 3, 4, 6, 8], "target": ["loihi1", "loihi2"],
     "sensitivity": False,
 }
+Contents = dict[str, dict[str, Any]]
 HERE = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
                "PYTHONPATH": str(HERE)}
@@ -52,21 +55,23 @@ def main() -> None:
         prepared = prepare(options.model, folder, grid)
         times: dict[int, list[float]] = {1: [], 2: []}
         busiest: dict[int, list[float]] = {1: [], 2: []}
-        rows = []
+        found: dict[str, Contents] = {}
         for repeat in range(options.repeats):
             for n in (1, 2):
-                wall_s, cpu_s, found = measure(
+                wall_s, cpu_s, found[f"{n}-{repeat}"] = measure(
                     options.model, folder, prepared, n, f"{n}-{repeat}")
                 times[n].append(wall_s)
                 busiest[n].append(cpu_s)
-                rows.append(found)
-        rows.append(measure(options.model, folder, prepared, 2, "killed", kill=True)[2])
+        *_, found["killed"] = measure(options.model, folder, prepared, 2, "killed", kill=True)
         ratio = min(times[1]) / min(times[2])
         print(f"work alone, best of {options.repeats}: {min(times[1]):.1f} s with one worker, "
               f"{min(times[2]):.1f} s with two: {ratio:.2f}x; by processor time of the busiest "
               f"worker, as if each had a core: {min(busiest[1]) / min(busiest[2]):.2f}x")
-        print("rows of trials.csv but for elapsed_s: "
-              + ("identical in all runs" if all(r == rows[0] for r in rows) else "DIFFERENT"))
+        first = found["1-0"]
+        for name, contents in found.items():
+            unlike = [what for what in first | contents if first.get(what) != contents.get(what)]
+            print(f"{name}: {len(contents)} rows, results, masks and levels, "
+                  + (f"{len(unlike)} DIFFER, as {unlike[0]}" if unlike else "identical"))
 
 
 def prepare(model: str, folder: Path, grid: dict[str, Any]) -> Path:
@@ -83,8 +88,8 @@ def prepare(model: str, folder: Path, grid: dict[str, Any]) -> Path:
 
 def measure(
     model: str, folder: Path, prepared: Path, n: int, name: str, kill: bool = False
-) -> tuple[float, float, list[dict[str, str]]]:
-    """Return seconds of the work alone and of the busiest processor, and the rows; print them."""
+) -> tuple[float, float, Contents]:
+    """Return seconds of the work alone and of the busiest processor, and what came of it."""
     out = folder / name
     shutil.copytree(prepared, out / ".store")
     with ExitStack() as stack:
@@ -117,9 +122,26 @@ def measure(
           f"{work_s:.1f} s the work; processors {', '.join(f'{s:.1f} s' for s in cpu_s)} "
           f"({', '.join(f'{s / work_s:.0%}' for s in cpu_s)} of the time); "
           f"load {os.getloadavg()[0]:.1f}", flush=True)
+    return work_s, max(cpu_s), contents_of(out)
+
+
+def contents_of(out: Path) -> Contents:
+    """Return everything a study says, by name, but for times."""
+    found: Contents = {}
     with (out / "trials.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if k != "elapsed_s"} for row in csv.DictReader(file)]
-    return work_s, max(cpu_s), rows
+        for row in csv.DictReader(file):
+            found[f"row {row['key']}"] = {k: v for k, v in row.items() if k != "elapsed_s"}
+    for kind in ("outcomes", "prices", "dense"):
+        for path in (out / ".store" / kind).glob("*.json"):
+            result = json.loads(path.read_text())
+            found[f"{kind} {path.stem}"] = {k: v for k, v in result.items() if k != "elapsed_s"}
+    for kind in ("masks", "bank"):
+        for path in (out / ".store" / kind).glob("*.npz"):
+            with np.load(path) as archive:
+                found[f"{kind} {path.stem}"] = {
+                    name: (array.dtype.str, array.shape, array.tobytes())
+                    for name, array in archive.items()}
+    return found
 
 
 def sweep(model: str, grid: Path, out: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +47,12 @@ def searched(tmp_path: Path) -> Callable[..., Any]:
 def results(folder: Path) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns
             for p in (folder / ".store").rglob("*") if p.is_file() and "locks" not in p.parts}
+
+
+def told(written: Any) -> list[dict[str, Any]]:
+    """Rows of a search without times."""
+    return [{k: v for k, v in row.items() if k != "elapsed_s"}
+            for row in written.document["trials"]]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -148,19 +157,40 @@ def test_the_winner_is_deployed_as_it_was_measured(net_model: Path, tmp_path: Pa
     chosen = (tmp_path / "out" / "recipes" / "chosen.yaml").read_text()
     assert "deploy    make deploy MODEL=small TARGET=loihi1 RECIPE=" in done.stdout
     assert yaml.safe_load(chosen)["compress"]["sequential"] is False
-    assert report["accuracy"]["validation"]["n"] == 20
+    document = json.loads((tmp_path / "out" / "search.json").read_text())
+    least = min(document["trials"], key=lambda r: (
+        r["executed_synops_per_sample"], -r["accuracy_frac"], r["key"]))
+    assert report["accuracy"]["validation"]["compressed_frac"] == least["accuracy_frac"]
     assert (tmp_path / "out" / "winner" / "network.net").is_file()
+
+
+@pytest.mark.slow
+def test_a_stopped_and_a_killed_search_continue_and_find_the_same(
+    searched: Any, net_model: Path, tmp_path: Path
+) -> None:
+    file, out = SEARCH | {"bits": [3, 4, 8], "sparsity": [0.3, 0.5, 0.7]}, tmp_path / "cut"
+    whole = searched(net_model, file, "whole")
+    for stop, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        n_before = len(list(out.glob(".store/outcomes/*.json")))
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "pipeline.cli", "search", "--search", tmp_path / "search.yaml",
+             "--model", net_model, "--out", out, "--no-deploy"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        until = time.monotonic() + 120
+        while len(list(out.glob(".store/outcomes/*.json"))) < n_before + 3:
+            assert driver.poll() is None and time.monotonic() < until
+            time.sleep(0.05)
+        os.killpg(driver.pid, stop)  # as a terminal does
+        _, errors = driver.communicate(timeout=60)
+        assert driver.returncode == code and "Traceback" not in errors, errors
+    again = searched(net_model, file, "cut")
+    assert told(again) == told(whole)
 
 
 def test_a_search_depends_on_its_seed_alone_and_not_on_workers(
     searched: Any, net_model: Path
 ) -> None:
     one, two = (searched(net_model, SEARCH, f"out{n}", n) for n in (1, 2))
-
-    def told(written: Any) -> list[dict[str, Any]]:
-        return [{k: v for k, v in row.items() if k != "elapsed_s"}
-                for row in written.document["trials"]]
-
     assert told(one) == told(two)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -43,10 +44,12 @@ from pipeline.sweep.trial import Study
 
 pytest.importorskip("distributed")
 
-def crew_of(address: str, store: Store, patience_s: float = 0.2) -> Any:
+
+def crew_of(address: str, store: Store, patience_s: float = 0.2,
+            say: Callable[[str], None] = lambda _: None) -> Any:
     from pipeline.sweep.dask_workers import DaskWorkers
 
-    return DaskWorkers(address, store, None, patience_s=patience_s)
+    return DaskWorkers(address, store, None, say, patience_s)
 
 
 # ---------------------------------------------------------------- who cannot take part
@@ -156,10 +159,12 @@ def started(*command: object, **options: Any) -> Iterator[subprocess.Popen[str]]
 
 
 @contextmanager
-def scheduler_at(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def scheduler_at(
+    folder: Path, *more: str, **options: Any
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     file = folder / "scheduler.json"
     with started("scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard",
-                 "--scheduler-file", file, cwd="/") as process:
+                 "--scheduler-file", file, *more, cwd="/", **options) as process:
         wait_for(lambda: file.is_file() and bool(file.read_text()))
         yield json.loads(file.read_text())["address"], process
 
@@ -255,10 +260,48 @@ class TestCluster:
         (bare / "pipeline").mkdir(parents=True)
         (bare / "pipeline" / "__init__.py").write_text(
             "raise ModuleNotFoundError(\"No module named 'pipeline'\")\n")
-        with worker_of(scheduler, tmp_path, env={"PYTHONPATH": str(bare)}), pytest.raises(
-                ClusterError, match="worker tcp://.*has no spikefit.*ModuleNotFoundError"):
-            crew_of(scheduler, store, 30)
+        said: list[str] = []
+        complaint = "worker tcp://.*has no spikefit.*ModuleNotFoundError"
+        with worker_of(scheduler, tmp_path):
+            crew = crew_of(scheduler, store, 30, said.append)
+            crew.begin(Study(None, store.folder, tmp_path, {}))  # type: ignore[arg-type]
+            said.clear()
+            with worker_of(scheduler, tmp_path, env={"PYTHONPATH": str(bare)}):
+                # it comes while others work: it is left out, and that is told
+                wait_for(lambda: bool(list(crew.finished(0.1)) or said))
+                crew.give(Noting("0" * 32))
+                replies: list[Any] = []
+                wait_for(lambda: bool(replies.extend(crew.finished(0.1)) or replies))
+                crew.stop()
+                with pytest.raises(ClusterError, match=complaint):
+                    crew_of(scheduler, store, 30)
+        assert [reply.kind for _, reply in replies] == ["done"]
+        assert len(said) == 1 and re.match(f"left out: {complaint}", said[0]), said
         assert not list((store.folder / "met").iterdir())
+
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its keys with openssl")
+    def test_a_scheduler_behind_tls_is_reached_as_dask_is_configured(self, tmp_path: Path) -> None:
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out",
+             certificate, "-days", "2", "-subj", "/CN=localhost"], check=True, capture_output=True)
+        tls = "DASK_DISTRIBUTED__COMM__TLS__"
+        environment = {f"{tls}CA_FILE": str(certificate)}
+        for role in ("SCHEDULER", "CLIENT"):
+            environment |= {f"{tls}{role}__CERT": str(certificate), f"{tls}{role}__KEY": str(key)}
+        code = ("import pathlib, sys; from pipeline.sweep.dask_workers import DaskWorkers; "
+                "from pipeline.sweep.results import Store\n"
+                "store = Store(pathlib.Path(sys.argv[2]))\n"
+                "try: DaskWorkers(sys.argv[1], store, None, print, 0.2)\n"
+                "except Exception as error: print(error)\n")
+        with scheduler_at(tmp_path, "--protocol", "tls", env=environment) as (address, _):
+            done = [subprocess.run(
+                [sys.executable, "-c", code, address, tmp_path / ".store"], cwd=REPOSITORY,
+                env={**os.environ, **more}, capture_output=True, text=True)
+                for more in (environment, {})]
+        assert address.startswith("tls://") and "has no workers; start some" in done[0].stdout
+        assert "check your TLS configuration" in done[1].stdout
+        assert [one.stderr for one in done] == ["", ""]
 
 
 def _kill_later(process: subprocess.Popen[str], out: Path, n: int) -> None:

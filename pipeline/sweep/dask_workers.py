@@ -16,6 +16,7 @@ import pickle
 import time
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,9 +26,10 @@ from distributed import CancelledError, Client, Future, wait
 from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.core import rpc
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
 
 from pipeline.errors import ClusterError
-from pipeline.sweep.remote import Errand, Look, Sight, answered, meeting
+from pipeline.sweep.remote import Errand, Look, judged, meeting, misfit
 from pipeline.sweep.results import Store
 from pipeline.sweep.workers import Reply, Work
 
@@ -39,7 +41,7 @@ _GONE = (OSError, TimeoutError, asyncio.TimeoutError, asyncio.CancelledError, Ru
 _CONNECT_S = 3.0
 _REFRESH_S = 1.0  # between looks at who is there
 _RESULT_S = 10.0
-_START = "start some that see the study folder, as in 'dask worker {} --nthreads 1'"
+_PATIENCE_S = 300.0  # nodes of a cluster come one by one; whoever waits is told for what
 
 
 class DaskWorkers:
@@ -49,24 +51,28 @@ class DaskWorkers:
     ----------
     store, data : what they must see: the study's store, and spikes outside this package
     say : tells the user what is waited for
-    patience_s : without any worker
+    patience_s : without any worker, at the beginning or later
 
     Raises
     ------
     ClusterError
-        If the scheduler cannot be reached, has no workers, or a worker cannot take part.
+        If the scheduler cannot be reached, has no workers, or one there now cannot take part; of
+        one that comes when work has begun, the user is told, and it gets none.
     """
 
     remedy = "if memory ran out, give each worker more, or fewer threads (--nthreads 1)"
 
     def __init__(
         self, address: str, store: Store, data: Path | None,
-        say: Callable[[str], None] = lambda _: None, patience_s: float = 60.0,
+        say: Callable[[str], None] = lambda _: None, patience_s: float = _PATIENCE_S,
     ) -> None:
         self._address, self._store, self._data = address, store, data
         self._say, self._patience_s = say, patience_s
+        self._start = ("start some that see the study folder, as in "
+                       f"'dask worker {address} --nthreads 1'")
         self._study: Study | None = None
         self._threads: dict[str, int] = {}  # of each worker that can take part
+        self._misfits: frozenset[str] = frozenset()
         self._at: dict[Future[Reply], tuple[str, Work]] = {}
         self._refreshed = -_REFRESH_S
         self._manned = time.monotonic()  # when there was a worker last
@@ -74,7 +80,7 @@ class DaskWorkers:
         try:
             self._refresh()
             if not self._threads:
-                say(f"waiting for workers of {address}")
+                say(f"waiting up to {patience_s:.0f} s for workers: {self._start}")
             while not self._threads:
                 time.sleep(_REFRESH_S)
                 self._refresh()
@@ -92,14 +98,9 @@ class DaskWorkers:
         """Whether no thread is free."""
         return self._free() is None
 
-    @property
-    def n_at_work(self) -> int:
-        """Pieces of work that are handed out."""
-        return len(self._at)
-
     def begin(self, study: Study) -> None:
         """Let the workers know where what they need is; before any work."""
-        self._study = study
+        self._study, self._manned = study, time.monotonic()
 
     def give(self, work: Work) -> None:
         """Hand a piece of work to a free thread."""
@@ -129,18 +130,15 @@ class DaskWorkers:
     def stop(self) -> None:
         """Drop what has not begun; what workers are at they end, and store, by themselves."""
         with suppress(*_GONE):
-            if self._at and self._client.status == "running":
+            if self._client.status == "running":
                 self._client.cancel(list(self._at), force=True)
-        self._at.clear()
         with suppress(*_GONE):
             self._client.close(timeout=_CONNECT_S)
 
     def _free(self) -> str | None:
         """Return the worker with the most free threads."""
-        left = dict(self._threads)
-        for worker, _ in self._at.values():
-            if worker in left:
-                left[worker] -= 1
+        busy = Counter(worker for worker, _ in self._at.values())
+        left = {worker: n - busy[worker] for worker, n in self._threads.items()}
         best = max(left, key=lambda worker: left[worker], default=None)
         return best if best is not None and left[best] > 0 else None
 
@@ -159,7 +157,7 @@ class DaskWorkers:
         if isinstance(error, KilledWorker):
             return Reply("died", f"its worker {worker} died")
         if error is not None:
-            raise ClusterError(_misfit(worker, error))
+            raise ClusterError(misfit(worker, error))
         try:
             reply: Reply = future.result(timeout=_RESULT_S)
         except asyncio.TimeoutError:
@@ -171,19 +169,18 @@ class DaskWorkers:
         if time.monotonic() - self._refreshed < _REFRESH_S:
             return
         present = self._present()
-        came = [worker for worker in present if worker not in self._threads]
-        fit = self._met(came) if came else []
+        self._misfits &= present.keys()
+        known = self._threads.keys() | self._misfits
+        fit = self._met([worker for worker in present if worker not in known])
         now = {w: n for w, n in present.items() if w in self._threads or w in fit}
         if self._threads and not now:
-            self._say(f"no worker is left at {self._address}; waiting for another")
-        self._threads = now
-        self._refreshed = time.monotonic()
+            self._say(f"no worker is left, waiting for another: {self._start}")
+        self._threads, self._refreshed = now, time.monotonic()
         if now:
             self._manned = self._refreshed
         elif self._refreshed - self._manned > self._patience_s:
-            raise ClusterError(
-                f"scheduler {self._address}: has no workers; {_START.format(self._address)}; what "
-                "was computed is kept")
+            raise ClusterError(f"scheduler {self._address}: has no workers; {self._start}"
+                               "; what was computed is kept")
 
     def _present(self) -> dict[str, int]:
         try:
@@ -197,27 +194,20 @@ class DaskWorkers:
             "the same command to continue")
 
     def _met(self, workers: list[str]) -> list[str]:
-        """Return those of some workers that answer; raise if one answers that it cannot."""
+        """Return those of some workers that can take part."""
+        if not workers:
+            return []
         with meeting(self._store, self._data) as terms:
             answers: dict[str, Any] = self._client.run(
                 pickle.loads, pickle.dumps(Look(terms)), workers=workers, on_error="return")
-            fit, misfits = [], []
-            for worker, answer in answers.items():
-                if isinstance(answer, OSError):
-                    continue  # it has gone already
-                if not isinstance(answer, Sight):
-                    misfits.append(_misfit(worker, answer))
-                elif answer.complaint:
-                    misfits.append(f"worker {worker}: {answer.complaint}")
-                elif not answered(terms, answer):
-                    misfits.append(
-                        f"worker {worker}: the driver does not see at once what it writes into "
-                        f"{terms.store.parent}; mount it with lookupcache=positive (NFS)")
-                else:
-                    fit.append(worker)
-        if misfits:
-            more = f"\n(and {len(misfits) - 3} more workers)" if len(misfits) > 3 else ""
-            raise ClusterError("\n".join(misfits[:3]) + more)
+            fit, misfits = judged(terms, answers)
+        told = list(misfits.values())
+        if told and self._study is None:
+            more = [f"(and {len(told) - 3} more workers)"] if len(told) > 3 else []
+            raise ClusterError("\n".join(told[:3] + more))
+        for complaint in told:  # work goes on without it
+            self._say(f"left out: {complaint}")
+        self._misfits |= misfits.keys()
         return fit
 
 
@@ -245,29 +235,22 @@ async def _kind_of_server(address: str) -> str:
     # what refuses does so at once: dask would try again until its time is over
     _, writer = await asyncio.open_connection(host, port)
     writer.close()
-    async with rpc(address, timeout=_CONNECT_S) as server:
+    keys = Security().get_connection_args("client")  # of TLS, as dask's configuration has them
+    async with rpc(address, timeout=_CONNECT_S, connection_args=keys) as server:
         identity = await server.identity()
     return str(identity["type"])
 
 
 def _silence() -> None:
     """Keep dask's own messages off the terminal: what matters is told by errors of ours."""
-    for name in ("distributed", "tornado", "asyncio", *logging.root.manager.loggerDict):
-        if name.split(".")[0] in ("distributed", "tornado", "asyncio"):
+    noisy = ("distributed", "tornado", "asyncio")
+    for name in (*noisy, *logging.root.manager.loggerDict):
+        if name.split(".")[0] in noisy:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-def _misfit(worker: str, error: BaseException) -> str:
-    return (f"worker {worker}: has no spikefit, or another version of it "
-            f"({type(error).__name__}: {_cause(error)}); install the same on every machine "
-            "and start the workers again")
 
 
 def _cause(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "what is there speaks another language"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if not str(error):
-        return f"silent for {_CONNECT_S:.0f} s"
-    return str(error).splitlines()[0]
+    text = getattr(error, "strerror", None) or str(error) or f"silent for {_CONNECT_S:.0f} s"
+    return str(text).splitlines()[0]

@@ -156,6 +156,38 @@ def versions_here() -> dict[str, str]:
     }
 
 
+def judged(terms: Terms, answers: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Return the workers that can take part, and what is wrong with each that cannot.
+
+    Parameters
+    ----------
+    answers : by worker, its sight or what it raised; one that has gone already is neither
+    """
+    fit, misfits = [], {}
+    for worker, answer in answers.items():
+        if isinstance(answer, OSError):
+            continue
+        if not isinstance(answer, Sight):
+            misfits[worker] = misfit(worker, answer)
+        elif answer.complaint:
+            misfits[worker] = f"worker {worker}: {answer.complaint}"
+        elif not answered(terms, answer):
+            misfits[worker] = (
+                f"worker {worker}: the driver does not see at once what it writes into "
+                f"{terms.store.parent}; mount it with lookupcache=positive (NFS)")
+        else:
+            fit.append(worker)
+    return fit, misfits
+
+
+def misfit(worker: str, error: BaseException) -> str:
+    """Return what is said of a worker that cannot load what is ours."""
+    first = (str(error).splitlines() or [""])[0]
+    return (f"worker {worker}: has no spikefit, or another version of it "
+            f"({type(error).__name__}: {first}); install the same on every machine and start the "
+            "workers again")
+
+
 def answered(terms: Terms, sight: Sight) -> bool:
     """Whether this process sees the file that a worker has written."""
     return (_met(terms.store) / sight.answer).is_file()
