@@ -67,13 +67,13 @@ train: $(STAMP) ## train MODEL again (minutes to hours)
 	.venv/bin/python -m "models.$(MODEL).train"
 
 test: test-fast ## run all tests
-	.venv/bin/python -m pytest -m slow
+	$(PYTEST) -m slow $(SLOW)
 
 test-all: test-fast ## run all tests, with 300 generated networks and 10,000 damaged files of a kind
-	.venv/bin/python -m pytest -m slow --generated 300 --mutated 10000
+	$(PYTEST) -m slow $(SLOW) --generated 300 --mutated 10000
 
 test-fast: $(STAMP) ## run the tests but for the slow ones (Lava, SLAYER, whole deployments)
-	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python -m pytest -m "not slow" -n auto
+	$(PYTEST) -m "not slow" -n auto
 
 lint: $(STAMP) ## check style and types
 	.venv/bin/python -m ruff check .

@@ -33,6 +33,7 @@ GRID = {"recipe": CHEAP, "sparsity": [0.3, 0.6], "bits": [3, 8],
 GROWN = {**GRID, "sparsity": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "bits": [2, 4, 5, 6, 8],
          "target": ["loihi1"]}
 N_GROWN = 30
+PACE_S = 0.2
 
 
 @pytest.fixture
@@ -110,11 +111,23 @@ def grown(tmp_path_factory: Any, dense_chain: Callable[..., Any]) -> tuple[Path,
 
 @pytest.fixture
 def start_driver(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start of a sweep in a process of its own, as a user starts it."""
+    """Start of a sweep in a process of its own, as a user starts it.
+
+    Each outcome takes ``PACE_S`` longer than it would, in the driver and in its workers, who
+    import the same file: the network is so small that all would be over before a kill arrives.
+    """
     script = tmp_path / "driver.py"
     script.write_text(textwrap.dedent(f"""
         import sys
+        import time
         sys.path.insert(0, {str(REPOSITORY)!r})
+        from pipeline.sweep.results import Store
+
+        def save_slowly(store, kind, key, result, save=Store.save):
+            save(store, kind, key, result)
+            time.sleep({PACE_S} if kind == "outcomes" else 0)
+
+        Store.save = save_slowly
 
         if __name__ == "__main__":
             import typer

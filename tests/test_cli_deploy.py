@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import os
 import signal
 import subprocess
 import sys
@@ -84,17 +85,27 @@ class TestDeployment:
         out = tmp_path / "out"
         command = [sys.executable, "-m", "pipeline.cli", "lava", "--model", str(model),
                    "--recipe", str(model / "recipe.yaml"), "--out", str(out)]
+
+        def workers() -> str:
+            found = subprocess.run(
+                ["pgrep", "-f", f"pipeline.lava_worker .*{tmp_path}.*spikefit-lava-"],
+                capture_output=True, text=True)
+            return found.stdout
+
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, cwd=REPOSITORY) as process:
+                              text=True, cwd=REPOSITORY,
+                              env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
             assert process.stdout is not None and process.stderr is not None
             wait_for("export", process.stdout)
-            time.sleep(1.5)  # Lava has been started
+            until = time.monotonic() + 60
+            while not workers():
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            time.sleep(1.0)  # Lava is being built
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130
             assert "run the same command to continue" in process.stderr.read()
-        left = subprocess.run(["pgrep", "-f", "pipeline.lava_worker .*spikefit-lava-"],
-                              capture_output=True, text=True)
-        assert left.stdout == ""
+        assert workers() == ""
 
 
 def wait_for(word: str, stream: IO[str]) -> None:

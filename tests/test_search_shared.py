@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -78,27 +79,46 @@ def ready(address: str, process: subprocess.Popen[bytes]) -> str:
     raise AssertionError("the database did not come up")
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "pipeline.cli", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"})
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start of a command in a process of its own, gone at the end whatever happens."""
+    with ExitStack() as at_end:
+
+        def run(*arguments: object) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "pipeline.cli", *map(str, arguments)],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"})
+            at_end.enter_context(process)
+            at_end.callback(process.kill)
+            return process
+
+        yield run
 
 
-def told_trials(address: str) -> list[Any]:
+@pytest.fixture
+def trials_in(database: str) -> Iterator[Callable[[], list[Any]]]:
+    """The trials of the one study in the database."""
     import optuna
 
     from pipeline.search.database import connect
 
-    storage = connect(address)
-    (name,) = [study.study_name for study in optuna.get_all_study_summaries(storage)]
-    return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    storage = connect(database)
+
+    def read() -> list[Any]:
+        (name,) = [study.study_name for study in optuna.get_all_study_summaries(storage)]
+        return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+
+    yield read
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_four_workers_of_which_one_is_killed_complete_a_study(
-    database: str, net_model: Path, tmp_path: Path
+    database: str, net_model: Path, tmp_path: Path, start: Callable[..., subprocess.Popen[str]],
+    trials_in: Callable[[], list[Any]],
 ) -> None:
     from optuna.trial import TrialState
 
@@ -115,15 +135,14 @@ def test_four_workers_of_which_one_is_killed_complete_a_study(
         assert time.monotonic() < until
         time.sleep(0.1)
     others = [start("worker", "--study", out, "--storage", database) for _ in range(3)]
-    while not any(is_told(t) for t in told_trials(database)):
+    while not any(is_told(t) for t in trials_in()):
         assert time.monotonic() < until
         time.sleep(0.1)
-    first_killed = others.pop()
-    first_killed.send_signal(signal.SIGKILL)
+    others.pop().kill()
     for process in (*others, first):
         text, _ = process.communicate(timeout=300)
         assert process.returncode == 0, text
-    trials = told_trials(database)
+    trials = trials_in()
     told = [trial for trial in trials if is_told(trial)]
     # one that was taken for dead may have been told after all
     assert N_TRIALS <= len(told) <= N_TRIALS + 3

@@ -6,7 +6,6 @@ import ast
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from sweeps import (
 )
 
 from pipeline.errors import OutputError
+from pipeline.sweep.workers import Work, Workers
 
 N_GRID = 4
 
@@ -71,24 +71,25 @@ def test_a_full_disk_is_one_error_and_with_more_room_the_sweep_continues(
         assert results(out) == results(whole) and 0 < n_made < 2 * N_GRID
 
 
-def test_a_folder_that_turns_read_only_is_one_error(net_model: Path, tmp_path: Path) -> None:
+def test_a_folder_that_turns_read_only_is_one_error(
+    net_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with tmpfs(tmp_path / "disk", "64m") as remount:
-        out = tmp_path / "disk" / "out"
+        out, give = tmp_path / "disk" / "out", Workers.give
 
-        def turn() -> None:
-            wait_for(lambda: n_outcomes(out) >= 1)
-            while not mounted("-o", "remount,ro", tmp_path / "disk"):
-                time.sleep(0.01)  # a file is just open for writing
+        def give_and_turn(workers: Workers, work: Work) -> None:
+            give(workers, work)  # here, and no file is open when it returns
+            if n_outcomes(out) == 2:
+                remount("ro")
 
-        turning = threading.Thread(target=turn)
-        turning.start()
-        with pytest.raises(OutputError, match="Read-only file system.*mend its permissions"):
-            run_sweep(net_model, GROWN, out)
-        turning.join()
+        with monkeypatch.context() as patch:
+            patch.setattr(Workers, "give", give_and_turn)
+            with pytest.raises(OutputError, match="Read-only file system.*mend its permissions"):
+                run_sweep(net_model, GROWN, out)
         with pytest.raises(OutputError, match="Read-only file system"):
             run_sweep(net_model, GROWN, out)  # nor does it begin
         remount("rw")
-        assert 1 <= n_outcomes(out) < N_GROWN
+        assert n_outcomes(out) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
