@@ -18,6 +18,9 @@ TORCH  ?=
 UV     ?= uv
 
 STAMP = .venv/.stamp
+# each test process computes with one thread; the tests of a file stay together
+PYTEST = OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python -m pytest
+SLOW = -n auto --dist loadfile
 
 .PHONY: help setup doctor deploy sweep search worker choose train test test-all test-fast lint bench bench-emulator bench-footprint \
 	bench-compiler bench-placement bench-counting bench-sweep bench-sbc lock clean distclean

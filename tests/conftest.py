@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -245,3 +246,9 @@ def build_fresh(file: Path, class_name: str, arguments: dict[str, Any]) -> Any:
         spec.loader.exec_module(imported)
         module = getattr(imported, class_name)(**arguments)
     return module.eval()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what imports and collection made out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()

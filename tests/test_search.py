@@ -187,6 +187,7 @@ def test_a_stopped_and_a_killed_search_continue_and_find_the_same(
     assert told(again) == told(whole)
 
 
+@pytest.mark.slow
 def test_a_search_depends_on_its_seed_alone_and_not_on_workers(
     searched: Any, net_model: Path
 ) -> None:
@@ -235,6 +236,7 @@ def test_spaces_that_are_empty_or_contradictory_are_refused(
     assert str(path) in str(error.value) and shown in str(error.value), error.value
 
 
+@pytest.mark.slow
 def test_limits_that_nothing_keeps_to_end_with_the_nearest_miss(
     net_model: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ Content = dict[str, Any]
 
 def shipped(name: str = "loihi1") -> Content:
     """Return a fresh copy of a shipped target as plain data."""
+    return copy.deepcopy(_parsed(name))
+
+
+@cache
+def _parsed(name: str) -> Content:
     content: Content = yaml.safe_load((PACKAGE / f"{name}.yaml").read_text(encoding="utf-8"))
     return content
 
