@@ -38,7 +38,7 @@ class LossCurve:
 def uniform_counts(network: Network, sparsity: float, fixed: Mapping[str, float]) -> dict[str, int]:
     """Return how many weights each synapse group keeps when all lose the same share."""
     return {
-        s.name: max(1, round(s.weight.size * (1.0 - fixed.get(s.name, sparsity))))
+        s.name: max(1, round(s.n_weights * (1.0 - fixed.get(s.name, sparsity))))
         for s in network.compressible
     }
 
@@ -55,7 +55,7 @@ def lamps_counts(network: Network, sparsity: float, fixed: Mapping[str, float]) 
     free = [s for s in network.compressible if s.name not in fixed]
     for synapse in network.compressible:
         if synapse.name in fixed:
-            counts[synapse.name] = max(1, round(synapse.weight.size * (1.0 - fixed[synapse.name])))
+            counts[synapse.name] = max(1, round(synapse.n_weights * (1.0 - fixed[synapse.name])))
     if not free:
         return counts
     scores = [lamps_scores(synapse.weight) for synapse in free]

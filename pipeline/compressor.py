@@ -149,4 +149,4 @@ def _towards_dense(
 
 def _doing(synapse: Synapse, level: Level) -> str:
     bits = "ternary" if level.is_ternary else f"{level.bits} bits"
-    return f"{synapse.name}: {level.n_keep:,} of {synapse.weight.size:,} weights, {bits}"
+    return f"{synapse.name}: {level.n_keep:,} of {synapse.n_weights:,} weights, {bits}"

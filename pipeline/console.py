@@ -117,7 +117,7 @@ def _layer_table(line: Line) -> Table:
         # of the weights as trained, those of neurons that are gone count as zeros; a joined source
         # takes the weights of each of its sources
         stored = [() if x.is_driven else x.synapses for x in (before, after)]
-        n_weights = max(sum(s.weight.size for s in groups) for groups in stored)
+        n_weights = max(sum(s.n_weights for s in groups) for groups in stored)
         n_nonzero = sum(int((s.weight != 0).sum()) for s in stored[1])
         table.add_row(
             escape(after.name), _change(before.n_neurons, after.n_neurons), f"{n_weights:,}",

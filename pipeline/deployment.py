@@ -22,7 +22,7 @@ class Ingested:
     @property
     def summary(self) -> str:
         """One line for the user."""
-        n_weights = sum(synapse.weight.size for synapse in self.network.stored_synapses)
+        n_weights = sum(synapse.n_weights for synapse in self.network.stored_synapses)
         return (
             f"{len(self.network.layers)} layers, {n_weights:,} weights, "
             f"{self.network.sparsity:.1%} of them zero as trained"
@@ -49,7 +49,7 @@ class Integers:
     @property
     def sparsity(self) -> float:
         """Share of the weights of ``full`` that are zero or gone, 0 to 1."""
-        n_weights = sum(synapse.weight.size for synapse in self.full.stored_synapses)
+        n_weights = sum(synapse.n_weights for synapse in self.full.stored_synapses)
         return 1.0 - sum(self.n_nonzero(layer.name) for layer in self.full.layers) / n_weights
 
     def n_nonzero(self, layer: str) -> int:

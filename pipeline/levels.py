@@ -80,7 +80,7 @@ def _counts(network: Network, settings: CompressRecipe, curves: Curves) -> dict[
     free = [s for s in network.compressible if s.name not in fixed]
     if len(free) < 2:
         return counts
-    n_total = round(sum(s.weight.size for s in free) * (1.0 - settings.sparsity))
+    n_total = round(sum(s.n_weights for s in free) * (1.0 - settings.sparsity))
     of_group = curves.relative if settings.allocation == "loss" else curves.measured
     return {**counts, **least_loss_counts({s.name: of_group(s) for s in free}, n_total)}
 
@@ -177,7 +177,7 @@ class Curves:
 
 
 def _curve_counts(synapse: Synapse) -> list[int]:
-    return sorted({max(1, round(synapse.weight.size * share)) for share in _SHARES_KEPT})
+    return sorted({max(1, round(synapse.n_weights * share)) for share in _SHARES_KEPT})
 
 
 def _matrix(synapse: Synapse) -> tuple[int, int]:

@@ -40,7 +40,7 @@ def _parts(network: Network, synapse: Synapse) -> list[Synapse]:
         part = replace(synapse, name=f"{synapse.name}[{index}]", source=source)
         if join.kind == "concat":
             n_channels = _n_channels(network, join, source)
-            part = _share(part, join, begin, n_channels)
+            part = _trimmed(_share(part, join, begin, n_channels))
             begin += n_channels
         parts.extend(_parts(network, part))
     return parts
@@ -57,7 +57,32 @@ def _share(synapse: Synapse, join: Join, begin: int, n_channels: int) -> Synapse
     size = 1 if synapse.geometry is not None else int(np.prod(join.shape[1:]))
     chosen = slice(begin * size, (begin + n_channels) * size)
     allowed = None if synapse.allowed is None else synapse.allowed[:, chosen]
-    return replace(synapse, weight=synapse.weight[:, chosen], allowed=allowed)
+    n_absent = int(np.sum(~allowed)) if synapse.n_absent and allowed is not None else 0
+    return replace(synapse, weight=synapse.weight[:, chosen], allowed=allowed, n_absent=n_absent)
+
+
+def _trimmed(synapse: Synapse) -> Synapse:
+    """Return a convolution without the margin of its kernel in which no weight is allowed.
+
+    Where kernels of several sizes were joined into one of the largest, each gets its own back.
+    """
+    geometry, allowed = synapse.geometry, synapse.allowed
+    if geometry is None or allowed is None or not allowed.any():
+        return synapse
+    used = np.argwhere(allowed.any(axis=(0, 1)))
+    size = np.array(allowed.shape[2:])
+    margin = np.minimum(used.min(axis=0), size - 1 - used.max(axis=0))
+    padding, dilation = np.array(geometry.padding), np.array(geometry.dilation)
+    margin = np.minimum(margin, padding // dilation)
+    if not margin.any():
+        return synapse
+    rows, columns = (slice(m, n - m) for m, n in zip(margin, size, strict=True))
+    top, left = (int(p) for p in padding - margin * dilation)
+    allowed = allowed[:, :, rows, columns]
+    return replace(
+        synapse, weight=synapse.weight[:, :, rows, columns], allowed=allowed,
+        geometry=replace(geometry, padding=(top, left)),
+        n_absent=int(np.sum(~allowed)) if synapse.n_absent else 0)
 
 
 def _ungrouped(synapse: Synapse) -> Synapse:

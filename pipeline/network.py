@@ -50,6 +50,8 @@ class Synapse:
         where there is no mask
     is_fixed : whether the weights stand for something that has none, as pooling, and are to stay
     part : of complex weights, the part these are; they reach that state of a resonator
+    n_absent : positions of the array that are no weights, as around kernels that were joined with
+        larger ones; ``allowed`` is False there
     """
 
     name: str
@@ -60,6 +62,12 @@ class Synapse:
     allowed: NDArray[np.bool_] | None = None
     is_fixed: bool = False
     part: Literal["real", "imag"] = "real"
+    n_absent: int = 0
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights, zero or not."""
+        return self.weight.size - self.n_absent
 
     @property
     def kind(self) -> Literal["dense", "conv"]:
@@ -74,7 +82,7 @@ class Synapse:
     @property
     def sparsity(self) -> float:
         """Share of weights that are zero, 0 to 1."""
-        return float(np.mean(self.weight == 0))
+        return 1.0 - int(np.count_nonzero(self.weight)) / self.n_weights
 
 
 @dataclass(frozen=True)
@@ -275,9 +283,10 @@ class Network:
     @property
     def sparsity(self) -> float:
         """Share of all weights that are zero, 0 to 1."""
-        weights = [synapse.weight for synapse in self.stored_synapses]
-        n_weights = sum(weight.size for weight in weights)
-        return sum(int(np.sum(weight == 0)) for weight in weights) / max(n_weights, 1)
+        stored = self.stored_synapses
+        n_weights = sum(synapse.n_weights for synapse in stored)
+        n_nonzero = sum(int(np.count_nonzero(synapse.weight)) for synapse in stored)
+        return (n_weights - n_nonzero) / max(n_weights, 1)
 
     @cached_property
     def fingerprint(self) -> str:

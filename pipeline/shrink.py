@@ -172,11 +172,13 @@ def _sliced(network: Network, layer: Layer, kept: Kept) -> Layer:
         in_shape = network.shape_of(synapse.source)
         chosen = np.ix_(own, kept.get(synapse.source, np.arange(in_shape[0])))
         weight = _by_channel(synapse.weight, synapse, layer.shape, in_shape)[chosen]
-        allowed = None
+        allowed, n_absent = None, 0
         if synapse.allowed is not None:
             mask = _by_channel(synapse.allowed, synapse, layer.shape, in_shape)[chosen]
             allowed = _as_stored(mask, synapse)
-        synapses.append(replace(synapse, weight=_as_stored(weight, synapse), allowed=allowed))
+            n_absent = int((~allowed).sum()) if synapse.n_absent else 0
+        synapses.append(replace(
+            synapse, weight=_as_stored(weight, synapse), allowed=allowed, n_absent=n_absent))
     per_channel: dict[str, Any] = {
         field: tuple(values[channel] for channel in own) for field in PER_CHANNEL
         if (values := getattr(layer.neuron, field, None)) is not None

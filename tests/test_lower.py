@@ -123,3 +123,32 @@ def test_the_share_of_zeros_counts_a_weight_once_however_many_copies_it_has(
     integers = Integers(without_joins(holed), holed, {}, ())
     assert integers.sparsity == pytest.approx(holed.sparsity, abs=1e-12)
     assert 0.3 < integers.sparsity < 0.4
+
+
+@pytest.mark.parametrize(("middle", "dilation", "expected"), [
+    ((1, 1), (1, 1), ((1, 1), (0, 0))),
+    ((3, 1), (2, 1), ((3, 1), (2, 0))),
+    ((3, 3), (1, 1), ((3, 3), (1, 1))),
+])
+def test_kernels_joined_into_a_larger_one_get_their_own_size_back(
+    middle: Shape, dilation: Shape, expected: tuple[Shape, Shape]
+) -> None:
+    allowed = np.zeros((4, 6, 3, 3), dtype=bool)
+    allowed[:, :4] = True
+    rows, columns = (slice((3 - n) // 2, (3 + n) // 2) for n in middle)
+    allowed[:, 4:, rows, columns] = True
+    geometry = ConvGeometry(padding=dilation, dilation=dilation)
+    weight = random_weight(5, 4, 6, 3, 3) * allowed
+    joined = Synapse("b", "both", weight, geometry, 8, allowed=allowed)
+    network = Network("margins", (2, 5, 6), 20, (
+        layer("a", INPUT, random_weight(3, 4, 2, 3, 3), (4, 5, 6), SAME),
+        Layer("b", (joined,), NEURON, (4, 5, 6)),
+    ), (Join("both", "concat", ("a", INPUT), (6, 5, 6)),))
+    lowered = without_joins(network)
+    first, second = lowered.layer("b").synapses
+    assert first.weight.shape[2:] == (3, 3)
+    assert (second.weight.shape[2:], second.geometry.padding) == expected
+    spikes = (np.random.default_rng(1).random((3, 2, 5, 6, 20)) < 0.4).astype(np.uint8)
+    expected_spikes = emulate(network, spikes).spikes["b"]
+    assert expected_spikes.any()
+    np.testing.assert_array_equal(emulate(lowered, spikes).spikes["b"], expected_spikes)

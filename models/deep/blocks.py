@@ -51,32 +51,55 @@ class Offset(torch.nn.Module):
         return currents + self.bias[:, None] * acts
 
 
-class OrPool(cuba.Conv):  # type: ignore[misc, name-defined]
-    """Max pooling of binary trains, that is their OR: (n, c, y, x, t) to (n, c, y', x', t).
+class Gate(cuba.Conv):  # type: ignore[misc, name-defined]
+    """Neurons without memory that fire where enough spikes arrive: (n, c, y, x, t) in and out.
 
-    A spike of weight 64 exceeds the threshold 32, of neurons without memory.
+    Every spike of a channel in the kernel adds 1; ``n_needed`` less a half is the threshold.
     """
 
     has_fixed_weights = True  # for ingest
 
     def __init__(
+        self, n_channels: int, n_needed: int, kernel: int = 1, stride: int = 1, padding: int = 0
+    ) -> None:
+        threshold = n_needed - 0.5
+        neuron = {"threshold": threshold, "current_decay": 1, "voltage_decay": 1,
+                  **_gradient(threshold)}
+        super().__init__(
+            neuron, n_channels, n_channels, kernel, stride, padding, groups=n_channels)
+        hold_ones(self)
+
+
+class OrPool(Gate):
+    """Max pooling of binary trains, that is their OR: (n, c, y, x, t) to (n, c, y', x', t)."""
+
+    def __init__(
         self, n_channels: int, kernel: int, stride: int | None = None, padding: int = 0
     ) -> None:
-        neuron = {"threshold": 0.5, "current_decay": 1, "voltage_decay": 1, **_gradient(0.5)}
-        super().__init__(
-            neuron, n_channels, n_channels, kernel, stride or kernel, padding, groups=n_channels)
-        weight = torch.ones_like(self.synapse.weight)
-        del self.synapse.weight
-        self.synapse.register_buffer("weight", weight, persistent=False)
+        super().__init__(n_channels, 1, kernel, stride or kernel, padding)
 
 
-class Relay(OrPool):
+class And(Gate):
+    """AND of two binary trains, given as their sum: (n, c, y, x, t) in and out."""
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__(n_channels, 2)
+
+
+class Relay(Gate):
     """Binary trains, later by ``n_steps``: one for the relay's own core, the rest on its axon."""
 
     def __init__(self, n_channels: int, n_steps: int) -> None:
         super().__init__(n_channels, 1)
         if n_steps > 1:
             self.delay = Wait(n_channels, n_steps - 1)
+
+
+def hold_ones(block: Any) -> None:
+    """Give a block weights of 1 that are no parameters."""
+    weight = torch.ones_like(block.synapse.weight)
+    del block.synapse.weight
+    block.synapse.register_buffer("weight", weight, persistent=False)
 
 
 class Wait(torch.nn.Module):
@@ -128,12 +151,13 @@ def integrate_and_fire(leak: float = 0.0) -> dict[str, Any]:
             **_gradient(1.0)}
 
 
-def leaky(tau: float) -> dict[str, Any]:
+def leaky(tau: float, threshold: float = 1.0) -> dict[str, Any]:
     """Return parameters of neurons that move a share 1 / tau towards their input in a step.
 
-    v <- v + (x - v) / tau, fired above 1, as SpikingJelly's LIF; here times tau, and its threshold.
+    v <- v + (x - v) / tau, fired above the threshold, as SpikingJelly's LIF; here both times tau.
     """
-    return {**integrate_and_fire(1 / tau), "threshold": tau, **_gradient(tau)}
+    return {**integrate_and_fire(1 / tau), "threshold": threshold * tau,
+            **_gradient(threshold * tau)}
 
 
 def readout(n_inputs: int, n_classes: int, first_step: int = 0) -> Any:

@@ -147,7 +147,10 @@ def group_of(name: str, block: Any, synapse: Any, source: str, in_shape: Shape) 
                                 _pair(synapse.dilation), synapse.groups)
         if isinstance(block, cuba.Pool):
             return _pooling(name, weight, geometry, source, in_shape)
-        return Synapse(name, source, weight, geometry, allowed=_allowed(block, weight.shape),
+        allowed = _allowed(block, weight.shape)
+        is_shape = allowed is not None and getattr(block, "mask_is_shape", False)
+        n_absent = int(np.sum(~allowed)) if is_shape else 0  # type: ignore[operator]
+        return Synapse(name, source, weight, geometry, allowed=allowed, n_absent=n_absent,
                        is_fixed=getattr(block, "has_fixed_weights", False))
     weight = weight.reshape(len(weight), -1)
     return Synapse(name, source, weight, allowed=_allowed(block, weight.shape))

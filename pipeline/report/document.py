@@ -119,7 +119,7 @@ def _model(context: Context) -> Section:
         for suffix, network in (("_dense", integers.full), ("", integers.network))
         for what, n in (
             ("n_neurons", sum(layer.n_neurons for layer in network.layers)),
-            ("n_weights", sum(synapse.weight.size for synapse in network.stored_synapses)),
+            ("n_weights", sum(synapse.n_weights for synapse in network.stored_synapses)),
         )
     }
     return {

@@ -70,9 +70,9 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
     dense = context.value("ingest").network.layer(layer.name)
     # before joins are resolved a layer has one group, or two of complex weights
     synapse, calibration = dense.synapses[0], context.value("calibrate")
-    weights = [group.weight for group in dense.synapses if not dense.is_driven]
-    n_dense = sum(weight.size for weight in weights)
-    n_dense_nonzero = sum(int(np.count_nonzero(weight)) for weight in weights)
+    groups = () if dense.is_driven else dense.synapses
+    n_dense = sum(group.n_weights for group in groups)
+    n_dense_nonzero = sum(int(np.count_nonzero(group.weight)) for group in groups)
     compressed = context.value("compress")
     parts = [compressed[group.name] for group in dense.synapses if group.name in compressed]
     own = [core for core in cores if core["layer"] == layer.name]
@@ -93,7 +93,7 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         "n_neurons_dense": dense.n_neurons,
         "n_neurons": layer.n_neurons,
         "n_weights_dense": n_dense,
-        "n_weights": sum(group.weight.size for group in stored),
+        "n_weights": sum(group.n_weights for group in stored),
         "n_weights_nonzero": n_nonzero,
         "connection_sparsity_dense_frac": 1 - n_dense_nonzero / n_dense if n_dense else None,
         # of the weights as trained, or a layer that shrank would seem less sparse than it is
@@ -127,7 +127,7 @@ def _compression(dense: Layer, parts: list[CompressedSynapse]) -> Row:
     if not parts:
         bits = dense.synapses[0].weight_bits
         return {
-            "n_weights_kept": dense.synapses[0].weight.size, "mask_by": "left alone",
+            "n_weights_kept": dense.synapses[0].n_weights, "mask_by": "left alone",
             "loss_over_greedy_obs": None, "weight_bits_asked": bits, "weight_step_exp": 1,
             "weight_scale": 1.0, "pruning_loss_predicted_per_sample": 0.0,
             "quantization_loss_predicted_per_sample": 0.0, "n_weights_clipped": 0,

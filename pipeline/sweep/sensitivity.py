@@ -55,7 +55,7 @@ class Sense:
         network = self._alone(bench, parts)
         stored = network.layer(self.layer).stored_groups
         data = bench.validation(recipe.evaluate.n_validation)
-        n_weights = sum(s.weight.size for s in stored)
+        n_weights = sum(s.n_weights for s in stored)
         return {
             "layer": self.layer,
             "sparsity_frac": 1 - sum(int(np.count_nonzero(s.weight)) for s in stored) / n_weights,

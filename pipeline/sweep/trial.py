@@ -220,7 +220,7 @@ def _outcome(bench: Bench, recipe: Recipe, integers: Integers) -> Result:
         {
             "layer": after.name,
             "weight_bits": max((s.weight_bits or 0 for s in after.stored_groups), default=0),
-            "n_weights": sum(s.weight.size for s in full.stored_groups),
+            "n_weights": sum(s.n_weights for s in full.stored_groups),
             "n_nonzero": sum(int(np.count_nonzero(s.weight)) for s in after.stored_groups),
         }
         for full, after in zip(integers.full.layers, network.layers, strict=True)

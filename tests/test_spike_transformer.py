@@ -1,0 +1,173 @@
+"""The spike-driven transformer has the published sizes and names, and its copies its spikes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from published_sew import draw_exact
+
+from models.deep import spike_transformer
+from models.deep.blocks import And, leaky
+from models.deep.spike_transformer import SpikeTransformer, TokenSum
+from models.deep.spike_transformer_published import PublishedSpikeTransformer, copied
+from pipeline.emulate import emulate
+from pipeline.errors import CheckpointError
+from pipeline.ingest.slayer import run_module, to_network, write_back
+from pipeline.lower import without_joins
+from pipeline.model_folder import ModelDescription, ModelFolder
+from pipeline.quantize import as_trained
+
+SMALL: dict[str, Any] = {
+    "n_channels": 32, "n_blocks": 2, "mlp_ratio": 2, "input_shape": (2, 12, 8), "n_classes": 5,
+    "pooling": (True, False, True, False)}
+N_STEPS = 40
+# layers and embedding dimension: millions of parameters in Table 3 of arXiv 2307.01694
+PUBLISHED_SIZES = {(8, 384): 16.81, (8, 512): 29.68, (10, 512): 36.01, (8, 768): 66.34}
+
+
+def spikes(n: int = 4, n_steps: int = N_STEPS) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(7)
+    return (torch.rand((n, 2, 12, 8, n_steps), generator=rng) < 0.3).float()
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[PublishedSpikeTransformer, SpikeTransformer]:
+    """A small network of random weights that is active in every layer, and its copies."""
+    published = PublishedSpikeTransformer(**SMALL)
+    draw_exact(published, seed=1)
+    with torch.no_grad():
+        for part in published.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.bias += 0.5  # so that every layer is active
+    net = SpikeTransformer(**SMALL).eval()
+    copied(published.eval(), net)
+    return published, net
+
+
+@pytest.mark.parametrize(("size", "millions"), PUBLISHED_SIZES.items())
+def test_the_published_sizes_have_the_published_number_of_parameters(
+    size: tuple[int, int], millions: float
+) -> None:
+    n_blocks, n_channels = size
+    with torch.device("meta"):
+        net = PublishedSpikeTransformer(n_channels, n_blocks)
+    n = sum(p.numel() for p in net.parameters())
+    assert n / 1e6 == pytest.approx(millions, abs=0.0101)  # the paper cuts off or rounds
+
+
+def test_copies_spike_as_the_published_network_in_every_layer(networks: Any) -> None:
+    published, net = networks
+    net.load_state_dict({**net.state_dict(), "scales": torch.full_like(net.scales, 64)})
+    theirs, ours = {}, {}
+    for name, part in published.named_modules():
+        if name.endswith("lif") or "proj_lif" in name:
+            part.register_forward_hook(lambda _m, _a, out, name=name: theirs.update({name: out}))
+    for name, part in net.named_modules():
+        if hasattr(part, "synapse"):
+            part.register_forward_hook(lambda _m, _a, out, name=name: ours.update({name: out}))
+    with torch.no_grad():
+        expected, found = published(spikes()), net(spikes())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    names = {"patch_embed.proj_lif": "splitting.0", "patch_embed.proj_lif3": "position",
+             "head_lif": "last"}
+    for i in range(SMALL["n_blocks"]):
+        for part, own in (("attn.shortcut", "shortcut"), ("attn.q", "query"), ("attn.k", "key"),
+                          ("attn.v", "value"), ("mlp.fc1", "fc1"), ("mlp.fc2", "fc2")):
+            names[f"block.{i}.{part}_lif"] = f"blocks.{i}.{own}"
+    for name, own in names.items():
+        assert theirs[name].sum() > 50, name
+        assert torch.equal(theirs[name], ours[own]), name
+
+
+def test_a_mask_sums_over_all_tokens_and_is_the_same_for_each() -> None:
+    both = (torch.rand(2, 3, 4, 5, 30) < 0.05).float()
+    mask = TokenSum(3, (4, 5), leaky(2.0, 0.5)).eval()(both)
+    assert 0 < mask.mean() < 1
+    assert torch.equal(mask, mask[:, :, :1, :1].expand_as(mask))
+
+
+def test_gates_are_and() -> None:
+    a, b = (torch.rand(2, 2, 3, 4, 5, 20) < 0.5).float()
+    found = And(3).eval()(a + b)
+    assert torch.equal(found[..., 1:], (a * b)[..., :-1]) and not found[..., 0].any()
+
+
+def test_the_integer_network_is_the_module_and_stays_it_without_joins(
+    networks: Any, tmp_path: Path
+) -> None:
+    _, net = networks
+    description = ModelDescription.model_validate({
+        "network": "network.py:Network", "input_shape": SMALL["input_shape"], "n_steps": N_STEPS,
+        "data": {"kind": "npz", "file": "data.npz"}})
+    model = ModelFolder("transformer", tmp_path, description)
+    network = as_trained(to_network(net, model))[0]
+    write_back(net, network)
+    given = spikes(2).numpy().astype(np.uint8)
+    found, expected = emulate(network, given), run_module(net, network, given)
+    lowered = emulate(without_joins(network), given)
+    for layer in network.layers:
+        np.testing.assert_array_equal(found.spikes[layer.name], expected.spikes[layer.name])
+        np.testing.assert_array_equal(lowered.spikes[layer.name], found.spikes[layer.name])
+        assert layer.name == "head" or found.spikes[layer.name].any(), layer.name
+    kernels = {group.weight.shape[2:] for group in
+               without_joins(network).layer("blocks.1.fc1").synapses}
+    assert kernels == {(3, 3), (1, 1)}  # of branches, as published
+
+
+class TestPublishedWeights:
+    def test_a_training_checkpoint_of_the_authors_loads(self) -> None:
+        published, state = PublishedSpikeTransformer(**SMALL), dict[str, Any]()
+        for name, tensor in PublishedSpikeTransformer(**SMALL).state_dict().items():
+            state[name] = tensor + 1 if tensor.is_floating_point() else tensor
+        for i in range(SMALL["n_blocks"]):
+            state[f"block.{i}.attn.talking_heads.weight"] = torch.zeros(8, 8, 1)
+        published.load_state_dict({"state_dict": state})
+        assert torch.equal(published.block[1].mlp.fc2_conv.bias, state["block.1.mlp.fc2_conv.bias"])
+
+    @pytest.mark.parametrize(("change", "shown"), [
+        ({"n_blocks": 3}, "names it should not have: block.2"),
+        ({"n_blocks": 1}, "names it lacks: block.1"),
+        ({"n_channels": 40}, "'patch_embed.proj_conv.weight' is"),
+    ])
+    def test_another_architecture_is_refused(self, change: dict[str, Any], shown: str) -> None:
+        state = PublishedSpikeTransformer(**{**SMALL, **change}).state_dict()
+        with pytest.raises(CheckpointError, match="another architecture") as error:
+            PublishedSpikeTransformer(**SMALL).load_state_dict(state)
+        assert shown in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_small_transformer_deploys_without_a_differing_spike(
+    networks: Any, tmp_path: Path, deploy: Any
+) -> None:
+    published, _ = networks
+    net, arrays = SpikeTransformer(**SMALL).eval(), {}
+    copied(published, net)
+    rng = np.random.default_rng(0)
+    for split in ("calibration", "validation", "test"):
+        arrays[f"{split}_spikes"] = spikes(8).numpy().astype(np.uint8)
+        arrays[f"{split}_labels"] = rng.integers(0, 5, 8)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    torch.save(net.state_dict(), folder / "checkpoint.pt")
+    np.savez(folder / "data.npz", **arrays)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({
+        "calibration": {"n_samples": 8}, "compress": {"sparsity": 0.5, "bits": 4},
+        "evaluate": {"n_validation": 8, "n_test": 8}, "verify": {"n_samples": 2},
+        "energy": {"n_samples": 2}}))
+    arguments = {**SMALL, "input_shape": [2, 12, 8], "pooling": [True, False, True, False]}
+    (folder / "model.yaml").write_text(yaml.safe_dump({
+        "network": f"{spike_transformer.__file__}:SpikeTransformer", "arguments": arguments,
+        "input_shape": [2, 12, 8], "n_steps": N_STEPS,
+        "data": {"kind": "npz", "file": "data.npz"}}))
+    assert deploy(folder, tmp_path / "out", "--target", "loihi2") == 0
+    rows = json.loads((tmp_path / "out" / "report.json").read_text())["equivalence"]
+    assert {row["second_backend"] for row in rows} == {"Lava", "SLAYER with the compressed weights"}
+    assert all(row["n_differing"] == 0 for row in rows)
+    assert sum(row["n_spikes"] for row in rows) > 1000
