@@ -21,7 +21,7 @@ class LayerFacts:
     ----------
     layer : str
         Name as the user knows it.
-    family : {"cuba", "sigma-delta", "resonate-and-fire"}
+    family : {"cuba", "sigma-delta", "resonate-and-fire", "graded-relay"}
         Of its neurons.
     kind : {"dense", "conv"}
     n_neurons : int

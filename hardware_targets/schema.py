@@ -31,7 +31,7 @@ from hardware_targets.quantity import (
 
 SynapseFormat = Literal["dense", "run-length", "sparse"]
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
-NeuronFamily = Literal["cuba", "sigma-delta", "resonate-and-fire"]
+NeuronFamily = Literal["cuba", "sigma-delta", "resonate-and-fire", "graded-relay"]
 STATE_EXP = 6  # a threshold or weight of 1 is 2^6 in units of the state, on every target
 
 # pydantic fills info.data with the fields above that were sound: what is absent was reported

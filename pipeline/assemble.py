@@ -18,7 +18,7 @@ from pipeline.compress_synapse import CompressedSynapse
 from pipeline.deployment import Integers
 from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.lower import without_joins
-from pipeline.mapping.layer_facts import facts_of
+from pipeline.mapping.layer_facts import facts_of, message_bounds
 from pipeline.match_rates import match_rates
 from pipeline.network import Network
 from pipeline.quantize import bias_timing, to_integers
@@ -60,8 +60,11 @@ def without_overflow(
     """
     found, ledger = dict(compressed), list[LedgerEntry]()
     network, _ = to_integers(dense, compressed)
-    for layer in without_joins(network).layers:
-        group, worst = dense.layer(layer.name).synapses[0], facts_of(layer).worst_case_current
+    lowered = without_joins(network)
+    bounds = message_bounds(lowered)
+    for layer in lowered.layers:
+        group = dense.layer(layer.name).synapses[0]
+        worst = facts_of(layer, bounds).worst_case_current
         if group.name not in compressed or not dense.layer(layer.name).takes_scale \
                 or layer.recurrent is not None:
             continue

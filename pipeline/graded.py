@@ -1,4 +1,4 @@
-"""States of sigma-delta and resonate-and-fire layers over pieces of time, and when input reaches.
+"""States of sigma-delta, resonator and relay layers over pieces of time, and when input reaches.
 
 In: accumulated input of some steps. Out: the messages or spikes that leave in those steps, as
 :class:`~pipeline.neuron_state.NeuronState` has them for CUBA neurons.
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import kernels_graded
 from pipeline.network import INPUT, Layer, Network
-from pipeline.neuron import CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
+from pipeline.neuron import CubaNeuron, RelayNeuron, ResonatorNeuron, SigmaDeltaNeuron
 from pipeline.neuron_state import NeuronState, each_neuron
 
 Recorded = tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int32]]
@@ -47,6 +47,8 @@ def state_of(layer: Layer, n_samples: int, first_step: int = 0) -> State:
         return NeuronState(layer, n_samples)
     if isinstance(layer.neuron, ResonatorNeuron):
         return ResonatorState(layer, layer.neuron, n_samples)
+    if isinstance(layer.neuron, RelayNeuron):
+        return RelayState(layer, n_samples)
     return SigmaDeltaState(layer, layer.neuron, n_samples, first_step)
 
 
@@ -67,7 +69,7 @@ def depths(network: Network) -> dict[str, int]:
 
 def is_graded(layer: Layer) -> bool:
     """Whether what leaves the layer are integers, not spikes."""
-    return isinstance(layer.neuron, SigmaDeltaNeuron)
+    return isinstance(layer.neuron, (SigmaDeltaNeuron, RelayNeuron))
 
 
 def encodes(layer: Layer) -> bool:
@@ -174,6 +176,51 @@ class ResonatorState:
     def late(self) -> NDArray[np.uint8]:
         """What was fired and has not left, (n, n_neurons, 1 + largest delay) by steps to come."""
         return self._tail
+
+    def lead(self) -> None:
+        """Take the step before the first one, in which nothing happens: there are no biases."""
+
+
+class RelayState:
+    """Graded relays; they have no states, and what was received waits to leave.
+
+    Attributes
+    ----------
+    n_active : (n, n_neurons) int32, steps so far at which a neuron had input
+    """
+
+    def __init__(self, layer: Layer, n_samples: int) -> None:
+        self._layer = layer
+        self._delay = each_neuron(layer, layer.axonal_delay, 0)
+        n_waiting = 1 + int(self._delay.max())
+        self._tail = np.zeros((n_samples, layer.n_neurons, n_waiting), dtype=np.int32)
+        self.n_active = np.zeros((n_samples, layer.n_neurons), dtype=np.int32)
+
+    def run(self, acc: NDArray[np.int32], with_states: bool = False) -> Recorded:
+        """Return the messages (n, *shape, t) int32 that leave in these steps, and no states.
+
+        Parameters
+        ----------
+        acc : (n, t, n_neurons) int32
+        """
+        n_samples, n_steps, n_neurons = acc.shape
+        kernels_graded.wrap_24(acc)
+        n_waiting = self._tail.shape[-1]
+        waiting = np.zeros((n_samples, n_neurons, n_waiting + n_steps), dtype=np.int32)
+        waiting[..., :n_waiting] = self._tail
+        for delay in np.unique(self._delay):
+            own, begin = self._delay == delay, 1 + int(delay)
+            waiting[:, own, begin : begin + n_steps] += acc[:, :, own].transpose(0, 2, 1)
+        self.n_active += np.count_nonzero(acc, axis=1).astype(np.int32)
+        self._tail = waiting[..., n_steps:].copy()
+        first, second = _traces((n_samples, n_neurons, n_steps), with_states)
+        return _shaped(self._layer, (waiting[..., :n_steps].copy(), first, second), with_states)
+
+    @property
+    def late(self) -> NDArray[np.uint8]:
+        """Whether anything has not left, (n, n_neurons, 1 + largest delay) by steps to come."""
+        late: NDArray[np.uint8] = (self._tail != 0).astype(np.uint8)
+        return late
 
     def lead(self) -> None:
         """Take the step before the first one, in which nothing happens: there are no biases."""

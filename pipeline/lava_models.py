@@ -15,6 +15,8 @@ from lava.proc.conv.models import PyConvModelFixed
 from lava.proc.conv.process import Conv
 from lava.proc.dense.models import PyDelayDenseModelBitAcc, PyDenseModelBitAcc
 from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.graded.models import PyGradedVecModelFixed
+from lava.proc.graded.process import GradedVec
 from lava.proc.lif.models import PyLifModelBitAcc
 from lava.proc.lif.process import LIF
 from lava.proc.rf.models import PyRFModelFixed
@@ -176,6 +178,10 @@ class SampleRfIz(_Sample, PyRF_IZModelFixed):  # type: ignore[misc]
     _recorded = {"u": "real", "v": "imag"}
 
 
+class SampleRelay(_Sample, PyGradedVecModelFixed):  # type: ignore[misc]
+    """Lava's graded vector: it keeps nothing from one step to the next."""
+
+
 class _Synapses:
     """What the models below add to Lava's: empty at each sample's first step, and counts."""
 
@@ -243,5 +249,5 @@ class SampleConv(_Synapses, PyConvModelFixed):  # type: ignore[misc]
 MODELS = {
     LIF: SampleLif, Dense: SampleDense, DelayDense: SampleDelayDense, Conv: SampleConv,
     Delta: SampleDelta, SigmaDelta: SampleSigmaDelta, Sigma: SampleSigma, RF: SampleRf,
-    RF_IZ: SampleRfIz,
+    RF_IZ: SampleRfIz, GradedVec: SampleRelay,
 }

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from lava.proc.conv.process import Conv
 from lava.proc.dense.process import DelayDense, Dense
+from lava.proc.graded.process import GradedVec
 from lava.proc.lif.process import LIF
 from lava.proc.rf.process import RF
 from lava.proc.rf_iz.process import RF_IZ
@@ -24,7 +25,7 @@ from pipeline.graded import encodes, is_graded
 from pipeline.mapping.connectivity import unrolled
 from pipeline.network import INPUT, Layer, Network, Synapse
 from pipeline.network_checks import MAX_AXONAL_DELAY
-from pipeline.neuron import CubaNeuron, ResonatorNeuron
+from pipeline.neuron import CubaNeuron, RelayNeuron, ResonatorNeuron
 
 _GRADED_BITS = 24
 
@@ -88,6 +89,8 @@ def _neuron(layer: Layer) -> Any:
     shape = layer.shape[::-1]
     if isinstance(neuron, ResonatorNeuron):
         return _resonator(neuron, shape)
+    if isinstance(neuron, RelayNeuron):
+        return GradedVec(shape=shape, vth=0)
     bias = np.zeros(layer.n_neurons) if neuron.bias is None else np.repeat(
         neuron.bias, layer.n_neurons // layer.n_channels)
     bias = bias.reshape(layer.shape).T.astype(np.int32)
@@ -141,7 +144,7 @@ def _synapse(
         weight = unrolled(network, synapse).toarray().T.astype(np.int32)
         return DelayDense(
             weights=weight, delays=np.tile(delays, (len(weight), 1)), max_delay=MAX_AXONAL_DELAY,
-            **_sign_mode(weight))
+            num_message_bits=n_bits, **_sign_mode(weight))
     if synapse.geometry is None:
         weight = synapse.weight.astype(np.int32)
         return Dense(weights=weight, num_message_bits=n_bits, **_sign_mode(weight))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import UnsupportedLayerError
 from pipeline.network_checks import check_delay, check_family, check_join, check_synapse
-from pipeline.neuron import FAMILY, CubaNeuron, Neuron, check_neuron
+from pipeline.neuron import FAMILY, CubaNeuron, Neuron, RelayNeuron, check_neuron
 
 INPUT = "input"
 _DECISIVE = ("name", "source", "geometry", "part")  # of a synapse group, besides its weights
@@ -141,7 +141,7 @@ class Layer:
         synapse, neuron = self.synapses[0], self.neuron
         if len(self.synapses) > 1 or synapse.source != INPUT or not synapse.is_fixed:
             return False
-        if isinstance(neuron, CubaNeuron) and (
+        if isinstance(neuron, RelayNeuron) or isinstance(neuron, CubaNeuron) and (
                 neuron.current_decay != 4096 or neuron.channel_current_decay is not None):
             return False
         weight = synapse.weight

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.network import INPUT, Layer, Network
-from pipeline.neuron import CubaNeuron, ResonatorNeuron, SigmaDeltaNeuron
+from pipeline.neuron import CubaNeuron, RelayNeuron, ResonatorNeuron, SigmaDeltaNeuron
 
 Entry = dict[str, Any]
 
@@ -48,6 +48,8 @@ def netx_obstacle(network: Network) -> str | None:
                     f"groups, from {', '.join(s.source for s in layer.synapses)}")
         elif isinstance(layer.neuron, CubaNeuron):
             what = _cuba_obstacle(layer, layer.neuron)
+        elif isinstance(layer.neuron, RelayNeuron):
+            what = "NetX has no words for graded relays"
         elif isinstance(layer.neuron, SigmaDeltaNeuron):
             what = _sigma_delta_obstacle(layer, layer.neuron, layer is network.layers[-1])
         else:
@@ -183,6 +185,7 @@ def _neuron(layer: Layer, is_input: bool = False) -> Entry:
     if isinstance(neuron, SigmaDeltaNeuron):
         decodes = {"neuron/sigma_output": True} if neuron.role == "sigma" else {}
         return {**bias, "neuron/type": "SDNN", "neuron/vThMant": neuron.vth_mant, **decodes}
+    assert isinstance(neuron, ResonatorNeuron)  # relays are an obstacle
     written = neuron if _is_kept(neuron) else _between(neuron)
     return {
         "neuron/type": "RF_PHASE" if neuron.kind == "rf" else "RF_IZHIKEVICH",

@@ -182,10 +182,40 @@ class ResonatorNeuron:
         return max(0.0, 4096 - math.hypot(self.sin_decay, self.cos_decay))
 
 
+@dataclass(frozen=True)
+class RelayNeuron:
+    r"""Graded relays: neurons without memory or threshold that send on what they received.
+
+    .. math:: m_t = \sum W m_{t-1}
+
+    in 24 bits with the sign, which wrap around. A message of 1 is a spike; nothing is sent for 0.
+    Sums of spike trains pass through one relay, where binary neurons would need one for each.
+
+    References
+    ----------
+    lava.proc.graded.models of lava-nc 0.10.0, ``GradedVec`` with a threshold of 0
+    """
+
+    vth_mant: int = 0
+    fires: bool = True
+    bias: None = None
+
+    @property
+    def nominal_vth(self) -> int:
+        """A threshold to express scales by; nothing here is scaled."""
+        return 1
+
+    @property
+    def leak(self) -> float:
+        """What the state loses in a step, of 4096: all."""
+        return 4096.0
+
+
 # a union by name: what reads artifacts and NIR metadata looks for its members
-Neuron = Union[CubaNeuron, SigmaDeltaNeuron, ResonatorNeuron]  # noqa: UP007
+Neuron = Union[CubaNeuron, SigmaDeltaNeuron, ResonatorNeuron, RelayNeuron]  # noqa: UP007
 FAMILY = {
     CubaNeuron: "CUBA", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire",
+    RelayNeuron: "graded relay",
 }
 
 

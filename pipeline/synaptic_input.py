@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline import kernels_graded, kernels_synapses
 from pipeline.mapping.connectivity import unrolled
 from pipeline.network import Layer, Network, Shape, Synapse
-from pipeline.neuron import ResonatorNeuron, SigmaDeltaNeuron
+from pipeline.neuron import RelayNeuron, ResonatorNeuron, SigmaDeltaNeuron
 
 # Above this density dense rows beat compressed ones: at 0.5 % they are even, at 3 % dense rows take
 # half the time (2312 x 512, 2 to 10 % of the inputs active, two cores).
@@ -39,7 +39,7 @@ class Accumulator:
         self._network, self._layer = network, layer
         self._weights = [_layout(network, synapse) for synapse in layer.synapses]
         self._is_complex = isinstance(layer.neuron, ResonatorNeuron)
-        self._wraps = isinstance(layer.neuron, SigmaDeltaNeuron)
+        self._wraps = isinstance(layer.neuron, (SigmaDeltaNeuron, RelayNeuron))
 
     def run(self, outputs: dict[str, NDArray[np.uint8]]) -> NDArray[np.int32]:
         """Return the sum of weights of each step, (n, t, n_neurons).

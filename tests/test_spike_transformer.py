@@ -14,8 +14,10 @@ from published_sew import draw_exact
 
 from models.deep import spike_transformer
 from models.deep.blocks import And, leaky
+from models.deep.leaky_integrator import LeakyIntegrator
 from models.deep.spike_transformer import SpikeTransformer, TokenSum
-from models.deep.spike_transformer_published import PublishedSpikeTransformer, copied
+from models.deep.spike_transformer_copies import copied
+from models.deep.spike_transformer_published import PublishedSpikeTransformer
 from pipeline.emulate import emulate
 from pipeline.errors import CheckpointError
 from pipeline.ingest.slayer import run_module, to_network, write_back
@@ -83,6 +85,22 @@ def test_copies_spike_as_the_published_network_in_every_layer(networks: Any) -> 
     for name, own in names.items():
         assert theirs[name].sum() > 50, name
         assert torch.equal(theirs[name], ours[own]), name
+
+
+def test_voltages_and_gradients_are_slayers_bit_for_bit() -> None:
+    from lava.lib.dl.slayer.neuron.dynamics import leaky_integrator
+
+    currents = torch.randn(3, 4, 5, 30) * 2
+    ours, theirs = currents.clone().requires_grad_(), currents.clone().requires_grad_()
+    decay, threshold = torch.tensor([1500.0]), 2.0 + 0.01 / 4096
+    found = LeakyIntegrator.apply(ours, 1500, threshold, 4096)
+    expected = leaky_integrator.dynamics(
+        theirs, decay, torch.zeros(currents.shape[:-1]), 4096, threshold)
+    assert torch.equal(found, expected) and (found >= threshold).any()
+    weight = torch.randn_like(found)
+    for voltages in (found, expected):
+        (voltages * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_a_mask_sums_over_all_tokens_and_is_the_same_for_each() -> None:

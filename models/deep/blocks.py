@@ -102,6 +102,24 @@ def hold_ones(block: Any) -> None:
     block.synapse.register_buffer("weight", weight, persistent=False)
 
 
+class GradedRelay(torch.nn.Module):
+    """Sums of trains, 0, 1, 2, ..., later by ``n_steps``, as graded messages of one neuron each.
+
+    Where binary trains need a :class:`Relay` each, their sum needs one of these: (n, c, y, x, t).
+    """
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__()
+        if not 0 < n_steps <= MAX_AXONAL_DELAY + 1:
+            raise ValueError(
+                f"a relay delays by 1 to {MAX_AXONAL_DELAY + 1} steps, not by {n_steps}")
+        self.n_steps = n_steps
+
+    def forward(self, sums: Tensor) -> Tensor:
+        """Return sums of the same shape, ``n_steps`` later."""
+        return torch.nn.functional.pad(sums, (self.n_steps, 0))[..., : sums.shape[-1]]
+
+
 class Wait(torch.nn.Module):
     """An axonal delay of whole steps, alike for all channels, that is not learned."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.deep.blocks import OrPool, Relay, integrate_and_fire, readout, spiking_conv
+from models.deep.blocks import GradedRelay, OrPool, Relay, integrate_and_fire, readout, spiking_conv
 from models.deep.published import by_our_names, is_published, unwrapped
 from models.deep.scales import ScaledNet
 
@@ -41,6 +41,8 @@ class SewResNet(ScaledNet):
     frame_scale : value that stands for 1 in frames, which come as integers; published weights of
         the first convolution are divided by it
     leak : see :func:`models.deep.blocks.integrate_and_fire`
+    has_graded_relays : whether the sum of trains that waits does so in graded relays, one a block;
+        in binary ones, each train has its own
 
     Attributes
     ----------
@@ -52,7 +54,7 @@ class SewResNet(ScaledNet):
         widths: Sequence[int] = (64, 128, 256, 512), block: str = "basic",
         input_shape: Sequence[int] = (3, 224, 224), n_classes: int = 1000,
         stem: Sequence[int] = (7, 2), is_balanced: bool = False, frame_scale: int = 1,
-        leak: float = 0.0,
+        leak: float = 0.0, has_graded_relays: bool = False,
     ) -> None:
         super().__init__()
         if n_layers is not None:
@@ -63,7 +65,7 @@ class SewResNet(ScaledNet):
         n_channels, self.depth, stages = widths[0], 2, []
         for index, (n, width) in enumerate(zip(n_blocks, widths, strict=True)):
             stage = Stage(block, n, n_channels, width, 1 if index == 0 else 2, neuron,
-                          self.depth if is_balanced else None)
+                          self.depth if is_balanced else None, has_graded_relays)
             stages.append(stage)
             n_channels, self.depth = width * _EXPANSION[block], self.depth + stage.depth
         self.stages = torch.nn.ModuleList(stages)
@@ -111,7 +113,7 @@ class Stage(torch.nn.Module):
 
     def __init__(
         self, block: str, n_blocks: int, c_in: int, width: int, stride: int,
-        neuron: dict[str, Any], first_step: int | None,
+        neuron: dict[str, Any], first_step: int | None, has_graded_relays: bool,
     ) -> None:
         super().__init__()
         depth = 2 if block == "basic" else 3
@@ -119,7 +121,8 @@ class Stage(torch.nn.Module):
         for index in range(n_blocks):
             blocks.append(Block(
                 block, c_in if index == 0 else c_out, width, stride if index == 0 else 1, neuron,
-                None if first_step is None else first_step + index * depth, n_trains))
+                None if first_step is None else first_step + index * depth,
+                None if has_graded_relays else n_trains))
             n_trains = blocks[-1].n_trains
         self.blocks = torch.nn.ModuleList(blocks)
         self.depth = n_blocks * depth
@@ -135,8 +138,12 @@ class Stage(torch.nn.Module):
 class Block(torch.nn.Module):
     """One residual block: trains whose sum is its input, to trains whose sum is its output.
 
-    A sum cannot wait: a relay repeats single spikes. Balanced, its terms stay apart, and each waits
-    in a relay of its own.
+    A binary relay repeats single spikes, no sum: balanced, the terms stay apart, and each waits in
+    a relay of its own. A graded relay sends on the sum.
+
+    Parameters
+    ----------
+    n_trains : whose sum the input is, if each is to have a relay; None for one that is graded
 
     Attributes
     ----------
@@ -145,7 +152,7 @@ class Block(torch.nn.Module):
 
     def __init__(
         self, block: str, c_in: int, width: int, stride: int, neuron: dict[str, Any],
-        first_step: int | None, n_trains: int,
+        first_step: int | None, n_trains: int | None,
     ) -> None:
         super().__init__()
         kernels = (3, 3) if block == "basic" else (1, 3, 1)
@@ -163,9 +170,10 @@ class Block(torch.nn.Module):
                 c_in, c_out, 1, stride, neuron=neuron, first_step=first_step or 0,
                 waits=0 if first_step is None else depth - 1)
         elif first_step is not None:
-            self.relays = torch.nn.ModuleList(Relay(c_in, depth) for _ in range(n_trains))
-        is_apart = self.relays is not None
-        self.n_trains = n_trains + 1 if is_apart else 2
+            self.relays = torch.nn.ModuleList(
+                [GradedRelay(depth)] if n_trains is None else
+                [Relay(c_in, depth) for _ in range(n_trains)])
+        self.n_trains = 1 + (1 if self.relays is None else len(self.relays))
 
     def forward(self, trains: list[Tensor]) -> list[Tensor]:
         """Return spike trains, each (n, c_out, y / stride, x / stride, t)."""
@@ -175,6 +183,7 @@ class Block(torch.nn.Module):
         if self.downsample is not None:
             return [self.downsample(spikes), residual]
         if self.relays is not None:
+            trains = [spikes] if len(self.relays) == 1 else trains
             return [*(relay(t) for relay, t in zip(self.relays, trains, strict=True)), residual]
         return [spikes, residual]
 

@@ -4,7 +4,8 @@ The names are those of BICLab/Spike-Driven-Transformer (``patch_embed.proj_conv3
 ``block.0.attn.q_conv.weight``, ``block.0.mlp.fc1_bn.bias``, ``head.weight``), so that a state dict
 of theirs loads as it is. The stream of membrane currents is computed once and added to. Every
 neuron takes a step, as in :class:`~models.deep.spike_transformer.SpikeTransformer`, whose weights
-:func:`copied` makes of these; what departs from the paper is told there.
+:mod:`models.deep.spike_transformer_copies` makes of these; what departs from the paper is told
+there.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from typing import Any
 
 import torch
 from lava.lib.dl import slayer
-from lava.lib.dl.slayer.neuron.dynamics import leaky_integrator
-from lava.lib.dl.slayer.utils import quantize
 from torch import Tensor
 
 from models.deep.blocks import leaky
+from models.deep.leaky_integrator import LeakyIntegrator
 from models.deep.published import unwrapped
-from models.deep.spike_transformer import MASK_THRESHOLD, SpikeTransformer
+from models.deep.spike_transformer import MASK_THRESHOLD
 from pipeline.errors import CheckpointError
 
 _N_NAMED = 3  # names in a message
@@ -177,11 +177,10 @@ class Spikes(torch.nn.Module):
     def forward(self, currents: Tensor) -> Tensor:
         """Return spikes of the same shape."""
         neuron = self._neuron[0]
-        # as its dynamics, but for currents without memory, which need no loop over the steps
-        neuron.voltage_state = torch.zeros(currents.shape[:-1])
-        voltages = leaky_integrator.dynamics(
-            currents.contiguous(), quantize(neuron.voltage_decay), neuron.voltage_state,
-            neuron.s_scale, neuron.threshold + neuron.threshold_eps)
+        # as its dynamics, whose currents without memory need no loop over the steps
+        voltages = LeakyIntegrator.apply(  # type: ignore[no-untyped-call]
+            currents, int(neuron.voltage_decay), neuron.threshold + neuron.threshold_eps,
+            neuron.s_scale)
         spikes: Tensor = neuron.spike(voltages)
         return later(spikes)
 
@@ -190,7 +189,7 @@ def normed(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, spikes: Tensor) ->
     """Return normalized convolutions of every step, (n, c, y, x, t)."""
     n, t = len(spikes), spikes.shape[-1]
     frames: Tensor = norm(conv(spikes.permute(0, 4, 1, 2, 3).flatten(0, 1)))
-    return frames.unflatten(0, (n, t)).permute(0, 2, 3, 4, 1)
+    return frames.reshape(n, t, *frames.shape[1:]).permute(0, 2, 3, 4, 1)
 
 
 def pooled(spikes: Tensor) -> Tensor:
@@ -201,52 +200,3 @@ def pooled(spikes: Tensor) -> Tensor:
 def later(values: Tensor) -> Tensor:
     """Return values one step later."""
     return torch.nn.functional.pad(values, (1, 0))[..., :-1]
-
-
-@torch.no_grad()
-def copied(published: PublishedSpikeTransformer, net: SpikeTransformer) -> None:
-    """Give a network of copies the weights of the published one, and scales that fit them."""
-    embed = published.patch_embed
-    convs = [part for part in net.splitting if not hasattr(part, "has_fixed_weights")]
-    for part, suffix in zip(convs, ("", "1", "2"), strict=True):
-        _copy(getattr(embed, f"proj_conv{suffix}"), getattr(embed, f"proj_bn{suffix}"), part)
-    _copy(embed.proj_conv3, embed.proj_bn3, net.position)
-    branches = [_folded(embed.proj_conv3, embed.proj_bn3), _folded(embed.rpe_conv, embed.rpe_bn)]
-    for block, theirs in zip(net.blocks, published.block, strict=True):
-        attn, mlp = theirs.attn, theirs.mlp
-        _copy_stream(branches, block.shortcut)
-        for part, name in ((block.query, "q"), (block.key, "k"), (block.value, "v")):
-            _copy(getattr(attn, f"{name}_conv"), getattr(attn, f"{name}_bn"), part)
-        branches.append(_folded(attn.proj_conv, attn.proj_bn))
-        _copy_stream(branches, block.fc1)
-        _copy(mlp.fc1_conv, mlp.fc1_bn, block.fc2)
-        branches.append(_folded(mlp.fc2_conv, mlp.fc2_bn))
-    _copy_stream(branches, net.last)
-    weight = net.head.synapse.weight
-    n_tokens = weight.shape[1] // published.head.in_features
-    mean = published.head.weight.repeat_interleave(n_tokens, dim=1) / n_tokens
-    weight.copy_(mean.reshape(weight.shape))
-    net.head.neuron.norm.bias.copy_(published.head.bias)
-    net.fit_scales()
-
-
-def _copy(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, part: Any) -> None:
-    part.synapse.weight.copy_(conv.weight[..., None])
-    own = part.neuron.norm
-    for name, tensor in norm.state_dict().items():
-        getattr(own, name).copy_(tensor)
-    if conv.bias is not None:
-        own.running_mean -= conv.bias
-
-
-def _folded(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return a branch's kernels and bias."""
-    assert norm.running_mean is not None and norm.running_var is not None
-    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    return conv.weight * factor[:, None, None, None], norm.bias - mean * factor
-
-
-def _copy_stream(branches: list[tuple[Tensor, Tensor]], part: Any) -> None:
-    bias = torch.stack([bias for _, bias in branches]).sum(0)
-    part.copy([weight for weight, _ in branches], bias)

@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from models.deep.spike_transformer import SpikeTransformer
-from models.deep.spike_transformer_published import PublishedSpikeTransformer, copied
+from models.deep.spike_transformer_copies import copied
+from models.deep.spike_transformer_published import PublishedSpikeTransformer
 from models.training import TrainingPlan, evaluate, save_state, train
 
 FOLDER = Path(__file__).parent
@@ -16,7 +17,7 @@ FOLDER = Path(__file__).parent
 if __name__ == "__main__":
     description = yaml.safe_load((FOLDER / "model.yaml").read_text(encoding="utf-8"))
     plan = TrainingPlan(
-        n_epochs=10, learning_rate=4e-3, max_shift_px=1, n_steps=description["n_steps"],
+        n_epochs=14, learning_rate=4e-3, max_shift_px=1, n_steps=description["n_steps"],
         loss="cross_entropy")
     torch.manual_seed(plan.seed)
     published = PublishedSpikeTransformer(**description["arguments"])

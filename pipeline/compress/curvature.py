@@ -24,16 +24,19 @@ from torch import Tensor
 
 from pipeline.compress.linalg import cholesky
 from pipeline.network import ConvGeometry
-from pipeline.neuron import CubaNeuron, Neuron, ResonatorNeuron, SigmaDeltaNeuron
+from pipeline.neuron import CubaNeuron, Neuron, RelayNeuron, ResonatorNeuron, SigmaDeltaNeuron
 
 DECAY_UNITY = 4096
 OBJECTIVES = ("smp", "voltage", "obc")
 
 
-def filter_decays(neuron: CubaNeuron | SigmaDeltaNeuron, objective: str) -> tuple[int, int]:
+def filter_decays(
+    neuron: CubaNeuron | SigmaDeltaNeuron | RelayNeuron, objective: str
+) -> tuple[int, int]:
     """Return the current and voltage decay of the filters that an objective applies.
 
-    The state of sigma-delta neurons is the sum of all messages: decays 4096 and 0.
+    The state of sigma-delta neurons is the sum of all messages: decays 4096 and 0. Relays have
+    none.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ def filter_decays(neuron: CubaNeuron | SigmaDeltaNeuron, objective: str) -> tupl
     """
     current_decay, voltage_decay = (
         (neuron.current_decay, neuron.voltage_decay) if isinstance(neuron, CubaNeuron)
-        else (DECAY_UNITY, 0))
+        else (DECAY_UNITY, 0 if isinstance(neuron, SigmaDeltaNeuron) else DECAY_UNITY))
     return {
         "smp": (current_decay, voltage_decay),
         "voltage": (DECAY_UNITY, voltage_decay),

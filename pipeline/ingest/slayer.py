@@ -35,9 +35,10 @@ from pipeline.ingest.slayer_graded import (
     trace_of,
 )
 from pipeline.ingest.slayer_norm import unfold
+from pipeline.ingest.slayer_relay import is_relay, to_relay
 from pipeline.model_folder import ModelFolder
-from pipeline.network import INPUT, Join, Layer, Network, Readout
-from pipeline.neuron import CubaNeuron, ResonatorNeuron
+from pipeline.network import INPUT, Join, Layer, Network, Readout, Shape
+from pipeline.neuron import CubaNeuron, RelayNeuron, ResonatorNeuron
 
 _PROBE_STEPS = 32
 _BATCH = 50
@@ -56,8 +57,11 @@ def to_network(module: torch.nn.Module, model: ModelFolder) -> Network:
     CheckpointError
         If the module does not take spikes of the model's input shape.
     """
-    blocks = {name: block for name, block in module.named_modules() if is_block(block)}
+    blocks = {name: block for name, block in module.named_modules()
+              if is_block(block) or is_relay(block)}
     for name, block in blocks.items():
+        if is_relay(block):
+            continue
         (check_graded if isinstance(block, GRADED) else check_block)(name, block)
     nodes = _probe(module, model, blocks)
     layers, joins, readout = _graph(nodes, blocks)
@@ -101,6 +105,8 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
     forget(module)
     blocks = dict(module.named_modules())
     for layer in network.layers:
+        if isinstance(layer.neuron, RelayNeuron):
+            continue  # it has no weights of its own
         block = blocks[layer.name]
         scale = block.neuron.w_scale
         for synapse in layer.synapses:
@@ -229,8 +235,7 @@ def _graph(
                 readout = Readout(n_outputs=block.num_outputs)
         else:
             source, in_shape = sources[node.sources[0]], nodes[node.sources[0]].shape
-            to = to_graded_layer if isinstance(block, GRADED) else to_layer
-            layers.append(to(node.name, block, source, in_shape, node.shape))
+            layers.append(_layer(node, block, source, in_shape))
             sources.append(node.name)
             if isinstance(block, cuba.Affine):
                 readout = Readout("voltage")
@@ -243,6 +248,14 @@ def _graph(
     return layers, joins, readout
 
 
+def _layer(node: Node, block: Any, source: str, in_shape: Shape) -> Layer:
+    if is_relay(block):
+        return to_relay(node.name, block, source, node.shape)
+    to = to_graded_layer if isinstance(block, GRADED) else to_layer
+    return to(node.name, block, source, in_shape, node.shape)
+
+
 def _is_passed(block: torch.nn.Module) -> bool:
     """Return whether a block has no neurons of its own."""
-    return isinstance(block, WITHOUT_NEURONS) or getattr(block, "neuron", None) is None
+    return not is_relay(block) and (
+        isinstance(block, WITHOUT_NEURONS) or getattr(block, "neuron", None) is None)

@@ -29,7 +29,7 @@ from pipeline.ingest.netx_graded import one_to_one
 from pipeline.ingest.slayer_blocks import axonal_delay, group_of, rf, rf_iz, sigma_delta
 from pipeline.ingest.slayer_norm import FOLDED, folded
 from pipeline.network import INPUT, Layer, Network, Shape
-from pipeline.neuron import ResonatorNeuron, SigmaDeltaNeuron
+from pipeline.neuron import RelayNeuron, ResonatorNeuron, SigmaDeltaNeuron
 
 _SIGMA_DELTA = (sigma_delta.Input, sigma_delta.Dense, sigma_delta.Conv, sigma_delta.Output)
 _RF, _RF_IZ = (rf.Dense, rf.Conv), (rf_iz.Dense, rf_iz.Conv)
@@ -138,7 +138,8 @@ def check_graph(network: Network) -> None:
     other units. Sources that are joined must be reached after as many steps.
     """
     depth = depths(network)
-    kinds = {layer.name: is_graded(layer) for layer in network.layers} | {INPUT: False}
+    kinds = {layer.name: isinstance(layer.neuron, SigmaDeltaNeuron)
+             for layer in network.layers} | {INPUT: False}
     for join in network.joins:
         kinds[join.name] = any(kinds[source] for source in join.sources)
         if kinds[join.name] and len({(kinds[s], depth[s]) for s in join.sources}) > 1:
@@ -150,7 +151,7 @@ def check_graph(network: Network) -> None:
     for layer in network.layers:
         for synapse in layer.synapses:
             takes = synapse.source == INPUT if encodes(layer) else kinds[synapse.source]
-            if takes != is_graded(layer):
+            if takes != kinds[layer.name]:
                 raise UnsupportedLayerError(
                     f"layer '{layer.name}': takes '{synapse.source}'; messages of sigma-delta "
                     "blocks, spikes and data have different units: a chain of sigma-delta blocks "
@@ -168,6 +169,9 @@ def trace_of(network: Network, layer: Layer, output: NDArray[Any]) -> NDArray[An
     """Return a block's output in the integers, and at the steps, of Lava's layer."""
     if not is_graded(layer):
         return output.astype(np.uint8)
+    if isinstance(layer.neuron, RelayNeuron):
+        messages: NDArray[np.int32] = np.rint(output).astype(np.int32)
+        return messages
     is_output = isinstance(layer.neuron, SigmaDeltaNeuron) and layer.neuron.role == "sigma"
     integers = np.rint(output.astype(np.float64) * (1 << (18 if is_output else 12)))
     shifted = np.zeros(output.shape, dtype=np.int32)

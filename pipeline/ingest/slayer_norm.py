@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.network import Layer
-from pipeline.neuron import CubaNeuron, ResonatorNeuron
+from pipeline.neuron import CubaNeuron, SigmaDeltaNeuron
 
 # slayer prints advice about packages this project does not use, and warns of torch's plans
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), \
@@ -44,7 +44,7 @@ def folded(layer: Layer, neuron: Any) -> Layer:
     factor = np.where(np.abs(factor - 1) < 1e-6, 1.0, factor)
     bias = np.broadcast_to(offset * neuron.w_scale, layer.n_channels)
     (synapse,), neuron_of = layer.synapses, layer.neuron
-    assert not isinstance(neuron_of, ResonatorNeuron)
+    assert isinstance(neuron_of, (CubaNeuron, SigmaDeltaNeuron))
     weight = synapse.weight
     if (factor != 1).any():
         per_row = factor.reshape(-1, *[1] * (weight.ndim - 1))

@@ -7,21 +7,52 @@ In: a layer of an integer network without joins. Out: its
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import LayerFacts, NeuronFamily
-from pipeline.network import Layer, Synapse
-from pipeline.neuron import CubaNeuron, Neuron, ResonatorNeuron, SigmaDeltaNeuron
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import (
+    CubaNeuron,
+    Neuron,
+    RelayNeuron,
+    ResonatorNeuron,
+    SigmaDeltaNeuron,
+)
 
 _FAMILIES: dict[type, NeuronFamily] = {
-    CubaNeuron: "cuba", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire"}
+    CubaNeuron: "cuba", SigmaDeltaNeuron: "sigma-delta", ResonatorNeuron: "resonate-and-fire",
+    RelayNeuron: "graded-relay"}
 
 
-def facts_of(layer: Layer) -> LayerFacts:
-    """Return the facts of a layer; parameters per channel count with their extremes."""
+def message_bounds(network: Network) -> dict[str, int]:
+    """Return the largest message that each layer can send, by name: 1 but of graded relays."""
+    bounds = {layer.name: 1 for layer in network.layers} | {INPUT: 1}
+    joins = {join.name: join for join in network.joins}
+
+    def bound(source: str) -> int:
+        if source not in joins:
+            return bounds[source]
+        parts = [bound(name) for name in joins[source].sources]
+        return sum(parts) if joins[source].kind == "add" else max(parts)
+
+    for layer in network.layers:
+        if isinstance(layer.neuron, RelayNeuron):
+            bounds[layer.name] = sum(
+                int(np.abs(group.weight).reshape(len(group.weight), -1).sum(axis=1).max())
+                * bound(group.source) for group in layer.synapses)
+    return bounds
+
+
+def facts_of(layer: Layer, bounds: Mapping[str, int] | None = None) -> LayerFacts:
+    """Return the facts of a layer; parameters per channel count with their extremes.
+
+    Parameters
+    ----------
+    bounds : of :func:`message_bounds`; all sources send binary spikes by default
+    """
     neuron, groups = layer.neuron, layer.stored_groups
     # one that never fires gets the highest threshold there is, whatever that is
     thresholds = getattr(neuron, "channel_vth_mant", None) or (neuron.nominal_vth,)
@@ -29,7 +60,8 @@ def facts_of(layer: Layer) -> LayerFacts:
     decays = _decays(neuron)
     # messages of sigma-delta neurons have any size: their states are not judged
     judged = () if isinstance(neuron, SigmaDeltaNeuron) else groups
-    excitation, inhibition = (_worst_case(layer, judged, sign) for sign in (1, -1))
+    excitation, inhibition = (
+        _worst_case(layer, judged, sign, bounds or {}) for sign in (1, -1))
     return LayerFacts(
         layer=layer.name, family=_FAMILIES[type(neuron)], kind=layer.synapses[0].kind,
         n_neurons=layer.n_neurons, has_synapses=bool(groups),
@@ -67,7 +99,9 @@ def _leak(neuron: Neuron, decays: dict[str, tuple[int, ...]]) -> float:
     return 0.0
 
 
-def _worst_case(layer: Layer, groups: Iterable[Synapse], sign: int) -> int:
+def _worst_case(
+    layer: Layer, groups: Iterable[Synapse], sign: int, bounds: Mapping[str, int]
+) -> int:
     """Return the largest input of one sign that a neuron can take in a step, in state units.
 
     The groups of a layer add up; the two parts of a complex state are states of their own.
@@ -76,6 +110,7 @@ def _worst_case(layer: Layer, groups: Iterable[Synapse], sign: int) -> int:
     for part in ("real", "imag"):
         inputs = [
             _per_neuron(layer, group, np.maximum(sign * group.weight.astype(np.int64), 0))
+            * bounds.get(group.source, 1)
             for group in groups if group.part == part
         ]
         if inputs:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from math import ceil
 
-from hardware_targets import Target, Violation, check_accumulation, check_layers
+from hardware_targets import LayerFacts, Target, Violation, check_accumulation, check_layers
 from pipeline.errors import DesignRuleError
 from pipeline.lower import without_joins
 from pipeline.mapping.chips import Overflow, spread
-from pipeline.mapping.layer_facts import facts_of
+from pipeline.mapping.layer_facts import facts_of, message_bounds
 from pipeline.mapping.partition import Misfit, Partition, Rates
 from pipeline.mapping.placement import Format, Placement
 from pipeline.mapping.remedy import what_chips_would_fit, what_would_fit
@@ -24,7 +24,7 @@ from pipeline.network import Network
 
 def check_rules(network: Network, target: Target, max_chips: int = 1) -> None:
     """Raise DesignRuleError with every rule of the target that the network breaks."""
-    violations = check_layers([facts_of(layer) for layer in network.layers], target, max_chips)
+    violations = check_layers(_facts(network), target, max_chips)
     if violations:
         lines = "\n".join(f"  {violation}" for violation in violations)
         raise DesignRuleError(
@@ -33,9 +33,14 @@ def check_rules(network: Network, target: Target, max_chips: int = 1) -> None:
         )
 
 
+def _facts(network: Network) -> list[LayerFacts]:
+    bounds = message_bounds(network)
+    return [facts_of(layer, bounds) for layer in network.layers]
+
+
 def cautions(network: Network, target: Target) -> list[Violation]:
     """Return what the target allows but may go wrong: states that could leave their width."""
-    return check_accumulation([facts_of(layer) for layer in network.layers], target)
+    return check_accumulation(_facts(network), target)
 
 
 def place(
