@@ -48,7 +48,8 @@ def _write_archive(file: BinaryIO, arrays: dict[str, NDArray[Any]]) -> None:
 def load_meta(path: Path) -> dict[str, Any] | None:
     """Return the ``meta`` of an artifact, or None if there is no usable artifact at ``path``."""
     try:
-        with np.load(path) as archive:
+        # of a damaged archive np.load would leave the file open that it opens itself
+        with path.open("rb") as file, np.load(file) as archive:
             tree = json.loads(str(archive["tree"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

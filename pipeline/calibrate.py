@@ -21,10 +21,12 @@ from pipeline.compress.linalg import on_device
 from pipeline.emulate import emulate
 from pipeline.errors import CalibrationError
 from pipeline.network import Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 from pipeline.synaptic_input import source_spikes
 
 _CHUNK_BYTES = 256 << 20
 _SAMPLES_AT_ONCE = 64
+_TRACE_BYTES = 2 << 30
 _DEAD_INPUT_ADVICE_FRAC = 0.3
 _RANK_TOLERANCE = 1e-10
 
@@ -100,9 +102,10 @@ def calibrate(
     where = on_device(device)
     sums: dict[str, _Sum] = {s.name: _Sum() for s in network.compressible}
     n_spikes = {layer.name: np.zeros(layer.shape[0]) for layer in network.layers}
-    for begin in range(0, len(spikes), _SAMPLES_AT_ONCE):
-        on_progress(f"samples {begin + 1} to {min(begin + _SAMPLES_AT_ONCE, len(spikes))}")
-        trace = emulate(network, spikes[begin : begin + _SAMPLES_AT_ONCE])
+    n_at_once = _samples_at_once(network, spikes.shape[-1])
+    for begin in range(0, len(spikes), n_at_once):
+        on_progress(f"samples {begin + 1} to {min(begin + n_at_once, len(spikes))}")
+        trace = emulate(network, spikes[begin : begin + n_at_once])
         for layer in network.layers:
             output = trace.spikes[layer.name]
             n_spikes[layer.name] += np.count_nonzero(
@@ -153,6 +156,14 @@ def asymmetric_curvature(
         cross = accumulate_cross(cross, ours, theirs, kernel, synapse.geometry)
     assert hessian is not None and cross is not None
     return hessian.numpy() / len(dense), cross.numpy() / len(dense)
+
+
+def _samples_at_once(network: Network, n_steps: int) -> int:
+    """Return how many samples' traces of all layers fit in memory; graded ones take more."""
+    n_bytes = sum(
+        layer.n_neurons * (1 if isinstance(layer.neuron, CubaNeuron) else 4)
+        for layer in network.layers) * n_steps
+    return max(1, min(_SAMPLES_AT_ONCE, _TRACE_BYTES // n_bytes))
 
 
 class _Sum:

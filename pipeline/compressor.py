@@ -8,8 +8,10 @@ that of the compressed layers before it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,7 @@ from pipeline.compress_synapse import (
     quantizer_of,
 )
 from pipeline.emulate import emulate
+from pipeline.kept_parts import KeptParts
 from pipeline.levels import allocate_levels
 from pipeline.match_rates import match_layer
 from pipeline.network import INPUT, Layer, Network, Synapse
@@ -40,6 +43,7 @@ from pipeline.synaptic_input import source_spikes
 # How strongly the asymmetric target is held to the dense weights, as a share of the mean diagonal.
 # Held weakly it learns the calibration samples (nmnist_cnn on validation: benchmarks/README.md).
 _PULL_FRAC = 5.0
+_TOLD_AFTER_S = 60.0
 
 Progress = Callable[[str], None]
 Spikes = NDArray[np.uint8]
@@ -62,6 +66,7 @@ def method_of(recipe: Recipe) -> Method:
 def compress_network(
     network: Network, calibration: Calibration, recipe: Recipe, spikes: Spikes,
     on_progress: Progress = lambda _: None, bank: LayerBank | None = None,
+    kept: KeptParts | None = None,
 ) -> dict[str, CompressedSynapse]:
     """Return every group at the level the recipe gives it.
 
@@ -71,12 +76,13 @@ def compress_network(
     spikes : (n, *input_shape, t) uint8, the samples ``calibration`` was made from
     on_progress : called with what is worked on
     bank : of this network, calibration and method; a new one by default
+    kept : groups that an interrupted run has compressed; none by default
 
     Raises
     ------
     RecipeError, CompressionError, CalibrationError, DeviceError
     """
-    method = method_of(recipe)
+    method, kept = method_of(recipe), kept or KeptParts()
     dense = network
     if recipe.compress.pattern == "neurons":
         network, counts = silence_neurons(
@@ -90,37 +96,41 @@ def compress_network(
     levels = allocate_levels(network, calibration, recipe, spikes, bank, counts, on_progress)
     if recipe.compress.sequential:
         return _sequential(
-            dense, network, calibration, recipe, method, spikes, levels, bank, on_progress)
+            dense, network, calibration, recipe, method, spikes, levels, bank, on_progress, kept)
+    tell = _Telling(network, levels, on_progress)
     compressed = {}
     for name, level in levels.items():
-        on_progress(_doing(network.synapse(name), level))
-        compressed[name] = bank.get(name, level)
+        tell(name)
+        compressed[name] = kept.get(name, partial(bank.get, name, level))
     return compressed
 
 
 def _sequential(
     dense_network: Network, network: Network, calibration: Calibration, recipe: Recipe,
     method: Method, spikes: Spikes, levels: dict[str, Level], bank: LayerBank,
-    on_progress: Progress,
+    on_progress: Progress, kept: KeptParts,
 ) -> dict[str, CompressedSynapse]:
     """Return the groups, each compressed for the spikes of the compressed layers before it."""
     dense = emulate(dense_network, spikes).spikes
     outputs = {INPUT: spikes}
     compressed: dict[str, CompressedSynapse] = {}
+    tell = _Telling(network, levels, on_progress)
     for layer in network.layers:
         for synapse in (s for s in layer.synapses if not s.is_fixed):
-            on_progress(_doing(synapse, levels[synapse.name]))
+            tell(synapse.name)
+            level = levels[synapse.name]
             with naming(synapse.name):
                 ours, theirs = (
                     source_spikes(network, spikes_of, synapse.source)
                     for spikes_of in (outputs, dense))
                 if np.array_equal(ours, theirs) or not ours.any():
                     # nothing before it has changed, or nothing is left to learn from
-                    compressed[synapse.name] = bank.get(synapse.name, levels[synapse.name])
+                    make = partial(bank.get, synapse.name, level)
                 else:
-                    compressed[synapse.name] = _towards_dense(
-                        network, layer, synapse, calibration.objective, method,
-                        levels[synapse.name], ours, theirs, bank.importance(synapse.name))
+                    make = partial(
+                        _towards_dense, network, layer, synapse, calibration.objective, method,
+                        level, ours, theirs, bank)
+                compressed[synapse.name] = kept.get(synapse.name, make)
         integers, _ = integer_layer(layer, compressed)
         per = recipe.compress.match_rates
         _, outputs[layer.name] = match_layer(
@@ -131,7 +141,7 @@ def _sequential(
 
 def _towards_dense(
     network: Network, layer: Layer, synapse: Synapse, objective: str, method: Method, level: Level,
-    ours: Spikes, theirs: Spikes, importance: NDArray[np.float64] | None,
+    ours: Spikes, theirs: Spikes, bank: LayerBank,
 ) -> CompressedSynapse:
     """Return a group that, from our spikes, comes nearest to the potential it has from theirs."""
     raw, cross = asymmetric_curvature(layer, synapse, ours, theirs, objective)
@@ -142,11 +152,32 @@ def _towards_dense(
         asymmetric_target(rows[g], pulled[g], target[g]) for g in range(len(rows))
     ]).reshape(synapse.weight.shape)
     pruned = prune_synapse(
-        network, synapse, weight, hessian, level.n_keep, method.pruning, importance)
+        network, synapse, weight, hessian, level.n_keep, method.pruning,
+        bank.importance(synapse.name))
     return quantize_synapse(
         layer, synapse, pruned, level, quantizer_of(pruned, method), method)
 
 
-def _doing(synapse: Synapse, level: Level) -> str:
-    bits = "ternary" if level.is_ternary else f"{level.bits} bits"
-    return f"{synapse.name}: {level.n_keep:,} of {synapse.n_weights:,} weights, {bits}"
+class _Telling:
+    """Says which group comes next, and how long the rest may take by those that are done."""
+
+    def __init__(self, network: Network, levels: dict[str, Level], on_progress: Progress) -> None:
+        self._network, self._levels, self._on_progress = network, levels, on_progress
+        # most of the work are factors of the curvature and its products with the weights
+        self._work = {
+            s.name: s.weight[0].size ** 2 * (s.weight[0].size + len(s.weight))
+            for s in network.compressible}
+        self._begin, self._n_begun, self._done = time.monotonic(), 0, 0.0
+
+    def __call__(self, name: str) -> None:
+        level, n_weights = self._levels[name], self._network.synapse(name).n_weights
+        bits = "ternary" if level.is_ternary else f"{level.bits} bits"
+        self._n_begun += 1
+        text = (f"{self._n_begun} of {len(self._work)}, {name}: {level.n_keep:,} of "
+                f"{n_weights:,} weights, {bits}")
+        elapsed_s = time.monotonic() - self._begin
+        if self._done and elapsed_s > _TOLD_AFTER_S:
+            left_s = elapsed_s * (sum(self._work.values()) / self._done - 1)
+            text += f", about {left_s / 60:.0f} min left"
+        self._done += self._work[name]
+        self._on_progress(text)

@@ -24,5 +24,8 @@ class Context(Protocol):
     def key(self, stage: str) -> str:
         """Return the content key of an earlier stage."""
 
+    def parts(self, stage: str) -> Path:
+        """Return the folder of what the running stage has finished of its work."""
+
     def progress(self, message: str) -> None:
         """Show what is being worked on."""

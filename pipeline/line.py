@@ -7,6 +7,7 @@ run therefore continues with the first stage that had not finished.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -138,11 +139,16 @@ class Line:
             "products": self._products(stage),
         }
         save_artifact(self.path(stage.name), value, meta)
+        shutil.rmtree(self.parts(stage.name), ignore_errors=True)  # the artifact holds them all
         return Finished(stage.name, summary, False, elapsed)
 
     def path(self, stage: str) -> Path:
         """Return where the artifact of a stage with a known key is, or will be."""
         return self.store / f"{stage}-{self._keys[stage][:16]}.npz"
+
+    def parts(self, stage: str) -> Path:
+        """Return the folder of what a stage with a known key has finished of its work."""
+        return self.path(stage).with_suffix(".parts")
 
     def _products(self, stage: Stage) -> dict[str, str]:
         """Return the hash of each product that exists."""

@@ -79,11 +79,13 @@ def _calibrate(context: Context) -> Any:
 def _compress(context: Context) -> Any:
     from pipeline.compress.threads import one_torch_thread
     from pipeline.compressor import compress_network
+    from pipeline.kept_parts import KeptParts
 
     with one_torch_thread():
         return compress_network(
             context.value("ingest").network, context.value("calibrate"), context.recipe,
-            calibration_split(context.model, context.recipe).spikes, context.progress)
+            calibration_split(context.model, context.recipe).spikes, context.progress,
+            kept=KeptParts(context.parts("compress")))
 
 
 def _quantize(context: Context) -> Any:
