@@ -12,6 +12,7 @@ CHOOSE =
 DRY    =
 SHORT  =
 WORKERS = 2
+EPOCHS = 2
 SCHEDULER =
 PYTHON ?=
 TORCH  ?=
@@ -22,7 +23,7 @@ STAMP = .venv/.stamp
 PYTEST = OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 .venv/bin/python -m pytest
 SLOW = -n auto --dist loadfile
 
-.PHONY: help setup doctor deploy sweep search worker choose train test test-all test-fast lint bench bench-emulator bench-footprint \
+.PHONY: help setup doctor deploy sweep search worker choose train finetune test test-all test-fast lint bench bench-emulator bench-footprint \
 	bench-compiler bench-placement bench-counting bench-sweep bench-sbc lock clean distclean
 
 help: ## show this list (the default)
@@ -35,6 +36,7 @@ help: ## show this list (the default)
 	  'OUT=$(OUT)' 'folder of the products (none: one below netx_exports/)' \
 	  'SWEEP=$(SWEEP)' 'sweep: YAML with a base recipe and axes' \
 	  'DRY=$(DRY)' 'sweep: 1 to tell how much and how long, and do nothing' \
+	  'EPOCHS=$(EPOCHS)' 'finetune: passes over the training split' \
 	  'SHORT=$(SHORT)' 'bench-sbc, bench-footprint: 1 for a few cheap cells in a temporary folder' \
 	  'WORKERS=$(WORKERS)' 'sweep, bench-sbc, bench-footprint: processes, each of one thread' \
 	  'SCHEDULER=$(SCHEDULER)' 'sweep: a dask scheduler, tcp://host:8786 (none: processes here)' \
@@ -68,6 +70,9 @@ choose: $(STAMP) ## pick a configuration of the folder STUDY= (CHOOSE='--max-los
 
 train: $(STAMP) ## train MODEL again (minutes to hours)
 	.venv/bin/python -m "models.$(MODEL).train"
+
+finetune: $(STAMP) ## compress MODEL by RECIPE=, then train its weights with the mask held (EPOCHS=)
+	.venv/bin/python -m models.finetune --model "$(MODEL)" --target "$(TARGET)" --epochs $(EPOCHS) $(if $(RECIPE),--recipe "$(RECIPE)") $(if $(OUT),--out "$(OUT)")
 
 test: test-fast ## run all tests
 	$(PYTEST) -m slow $(SLOW)

@@ -1,7 +1,7 @@
 """The paper's deep networks at full size: compressed, placed, the time of every layer.
 
-    python benchmarks/bench_deep.py sew-18 [--pixels 224] [--steps 4] [--samples 8] [--binary-relays]
-        [--sparsity 0.75] [--bits 4] [--target loihi2] [--out DIR] [--last place]
+    python benchmarks/bench_deep.py sew-18 [--pixels 224] [--steps 4] [--samples 8]
+        [--binary-relays] [--sparsity 0.75] [--bits 4] [--target loihi2] [--out DIR] [--last place]
 
 There is no data here: weights are those of initialization, normalization has the statistics of the
 frames, and frames are random, smoothed to look like images to a convolution. What is measured is

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,9 @@ from rich.progress import track
 
 from models.data.source import DataSource
 from models.data.splits import load_split
+from pipeline.errors import DataError
+
+EMULATED = DataSource()
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,26 @@ class TrainingPlan:
     loss: Literal["rate", "cross_entropy"] = "rate"
 
 
-def train(module: torch.nn.Module, folder: Path, plan: TrainingPlan) -> float:
-    """Train ``module``, write ``folder/checkpoint.pt`` and return the test accuracy (0 to 1)."""
+def train(
+    module: torch.nn.Module, folder: Path, plan: TrainingPlan, source: DataSource = EMULATED, *,
+    after_step: Callable[[], None] = lambda: None, keeps_statistics: bool = False,
+) -> float:
+    """Train ``module``, write ``folder/checkpoint.pt`` and return the test accuracy (0 to 1).
+
+    Parameters
+    ----------
+    after_step : called when the optimizer has changed the weights
+    keeps_statistics : whether normalization keeps the mean and variance it has
+    """
     torch.set_flush_denormal(True)  # surrogate gradients decay into denormals, slow on x86
     rng = np.random.default_rng(plan.seed)
-    spikes, labels = _packed("train", plan.n_steps)
+    spikes, labels = _packed(source, "train", plan.n_steps)
     optimizer = torch.optim.Adam(module.parameters(), lr=plan.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, plan.n_epochs)
     loss_of = _loss(plan)
     for epoch in range(plan.n_epochs):
         start, total_loss, n_right = time.perf_counter(), 0.0, 0
-        module.train()
+        module.train(not keeps_statistics)
         order = rng.permutation(len(labels))
         batches = [order[i : i + plan.batch_size] for i in range(0, len(order), plan.batch_size)]
         for batch in track(batches, description=f"epoch {epoch + 1}/{plan.n_epochs}"):
@@ -69,27 +82,31 @@ def train(module: torch.nn.Module, folder: Path, plan: TrainingPlan) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            after_step()
             total_loss += float(loss)
             n_right += int((slayer.classifier.Rate.predict(output) == target).sum())
         schedule.step()
         print(
             f"epoch {epoch + 1:3d}/{plan.n_epochs}  loss {total_loss / len(labels):8.3f}  "
             f"train {n_right / len(labels):.4f}  "
-            f"validation {evaluate(module, 'validation', plan.n_steps):.4f}  "
+            f"validation {evaluate(module, 'validation', plan.n_steps, source):.4f}  "
             f"{time.perf_counter() - start:.0f} s",
             flush=True,
         )
         save_state(module.state_dict(), folder / "checkpoint.pt")
-    accuracy = evaluate(module, "test", plan.n_steps)
-    print(f"test accuracy {accuracy:.4f} (1,000 digits, emulated event camera)")
+    accuracy = evaluate(module, "test", plan.n_steps, source)
+    print(f"test accuracy {accuracy:.4f} ({source.kind})")
     return accuracy
 
 
 @torch.no_grad()
-def evaluate(module: torch.nn.Module, split: str, n_steps: int = TrainingPlan.n_steps) -> float:
+def evaluate(
+    module: torch.nn.Module, split: str, n_steps: int = TrainingPlan.n_steps,
+    source: DataSource = EMULATED,
+) -> float:
     """Return the share of a split that the module classifies by its most active output."""
     module.eval()
-    spikes, labels = _packed(split, n_steps)
+    spikes, labels = _packed(source, split, n_steps)
     n_right = 0
     for i in range(0, len(labels), 100):
         output = module(_unpack(spikes[i : i + 100], n_steps))
@@ -113,9 +130,19 @@ def _loss(plan: TrainingPlan) -> Any:
     return lambda output, labels: entropy(output.mean(dim=-1), labels)
 
 
-def _packed(split: str, n_steps: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the spikes of a split packed along time, eight steps to a byte, and the labels."""
-    data = load_split(DataSource(), split, n_steps, None)
+def _packed(
+    source: DataSource, split: str, n_steps: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the spikes of a split packed along time, eight steps to a byte, and the labels.
+
+    Raises
+    ------
+    DataError
+        If they are graded, which does not pack.
+    """
+    data = load_split(source, split, n_steps, None)
+    if data.spikes.dtype != np.uint8:
+        raise DataError(f"{data.origin}: graded input; training here takes binary spikes")
     return np.packbits(data.spikes, axis=-1), data.labels
 
 
