@@ -94,9 +94,9 @@ def finetune(options: argparse.Namespace) -> None:
     describe(line, parts, out)
     one_shot = line.value("emulate").test[1]
     print(f"one shot: {one_shot:.4f} of the test split as deployed, {before:.4f} of validation "
-          f"with the thresholds as trained\ntuned: {after:.4f} of the test split, weights not rounded; "
-          f"as deployed:\nmake deploy MODEL={folder} RECIPE={out / 'recipe.yaml'} "
-          f"TARGET={options.target}")
+          "with the thresholds as trained")
+    print(f"tuned: {after:.4f} of the test split, weights not rounded; as deployed:")
+    print(f"make deploy MODEL={folder} RECIPE={out / 'recipe.yaml'} TARGET={options.target}")
 
 
 def open_line(options: argparse.Namespace) -> Line:
