@@ -18,10 +18,9 @@ from torch import Tensor
 from pipeline.compress import accumulate_cross, accumulate_hessian, filter_input
 from pipeline.compress.curvature import damping
 from pipeline.compress.linalg import on_device
-from pipeline.emulate import emulate
+from pipeline.emulate_layers import emulate_layers, last_uses
 from pipeline.errors import CalibrationError
 from pipeline.network import Layer, Network, Synapse
-from pipeline.neuron import CubaNeuron
 from pipeline.synaptic_input import source_spikes
 
 _CHUNK_BYTES = 256 << 20
@@ -105,14 +104,13 @@ def calibrate(
     n_at_once = _samples_at_once(network, spikes.shape[-1])
     for begin in range(0, len(spikes), n_at_once):
         on_progress(f"samples {begin + 1} to {min(begin + n_at_once, len(spikes))}")
-        trace = emulate(network, spikes[begin : begin + n_at_once])
-        for layer in network.layers:
-            output = trace.spikes[layer.name]
+        for layer, outputs in emulate_layers(network, spikes[begin : begin + n_at_once]):
+            output = outputs[layer.name]
             n_spikes[layer.name] += np.count_nonzero(
                 np.moveaxis(output, 1, 0).reshape(layer.shape[0], -1), axis=1)
             for synapse in layer.synapses:
                 if not synapse.is_fixed:
-                    source = source_spikes(network, trace.spikes, synapse.source)
+                    source = source_spikes(network, outputs, synapse.source)
                     sums[synapse.name].add(layer, synapse, source, objective, where)
     n_steps = spikes.shape[-1]
     rates = {
@@ -151,19 +149,23 @@ def asymmetric_curvature(
         _filtered(layer, synapse, compressed, objective, torch.device("cpu")),
         _filtered(layer, synapse, dense, objective, torch.device("cpu")), strict=True,
     )
-    for ours, theirs in pairs:
-        hessian = accumulate_hessian(hessian, ours, kernel, synapse.geometry)
-        cross = accumulate_cross(cross, ours, theirs, kernel, synapse.geometry)
+    for both in pairs:
+        for ours, theirs in zip(
+                *(_in_time(layer, synapse, filtered) for filtered in both), strict=True):
+            hessian = accumulate_hessian(hessian, ours, kernel, synapse.geometry)
+            cross = accumulate_cross(cross, ours, theirs, kernel, synapse.geometry)
     assert hessian is not None and cross is not None
     return hessian.numpy() / len(dense), cross.numpy() / len(dense)
 
 
 def _samples_at_once(network: Network, n_steps: int) -> int:
-    """Return how many samples' traces of all layers fit in memory; graded ones take more."""
-    n_bytes = sum(
-        layer.n_neurons * (1 if isinstance(layer.neuron, CubaNeuron) else 4)
-        for layer in network.layers) * n_steps
-    return max(1, min(_SAMPLES_AT_ONCE, _TRACE_BYTES // n_bytes))
+    """Return how many samples' spikes fit in memory where most of them are needed at once."""
+    uses, most = last_uses(network), 0
+    for index in range(len(network.layers)):
+        most = max(most, sum(
+            layer.n_neurons for position, layer in enumerate(network.layers)
+            if position <= index <= max(uses[layer.name], position)))
+    return max(1, min(_SAMPLES_AT_ONCE, _TRACE_BYTES // (most * n_steps)))
 
 
 class _Sum:
@@ -179,9 +181,9 @@ class _Sum:
     ) -> None:
         """Add the samples in ``source`` (n, *source_shape, t)."""
         for filtered in _filtered(layer, synapse, source, objective, device):
-            self._hessian = accumulate_hessian(
-                self._hessian, filtered, _kernel(synapse), synapse.geometry
-            )
+            for steps in _in_time(layer, synapse, filtered):
+                self._hessian = accumulate_hessian(
+                    self._hessian, steps, _kernel(synapse), synapse.geometry)
         self._n_samples += len(source)
         self._n_spikes += int(np.count_nonzero(source))
         self._n_inputs += source.size
@@ -225,6 +227,15 @@ def _filtered(
     for i in range(0, len(source), chunk):
         yield from filter_input(
             layer.neuron, torch.from_numpy(source[i : i + chunk]).to(device), objective)
+
+
+def _in_time(layer: Layer, synapse: Synapse, filtered: Tensor) -> Iterator[Tensor]:
+    """Yield some steps at a time of what is too much unfolded, even of one sample."""
+    d_all = filtered[0].numel() // filtered.shape[-1] if synapse.geometry is None else \
+        synapse.weight[0].size * synapse.geometry.groups * _n_positions(layer, synapse)
+    n_steps = max(1, _CHUNK_BYTES // (8 * d_all * len(filtered)))
+    for begin in range(0, filtered.shape[-1], n_steps):
+        yield filtered[..., begin : begin + n_steps]
 
 
 def _kernel(synapse: Synapse) -> tuple[int, int]:

@@ -30,7 +30,7 @@ from pipeline.compress_synapse import (
     quantize_synapse,
     quantizer_of,
 )
-from pipeline.emulate import emulate
+from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses
 from pipeline.kept_parts import KeptParts
 from pipeline.levels import allocate_levels
 from pipeline.match_rates import match_layer
@@ -111,11 +111,11 @@ def _sequential(
     on_progress: Progress, kept: KeptParts,
 ) -> dict[str, CompressedSynapse]:
     """Return the groups, each compressed for the spikes of the compressed layers before it."""
-    dense = emulate(dense_network, spikes).spikes
-    outputs = {INPUT: spikes}
+    outputs, needed_until = {INPUT: spikes}, last_uses(network)
     compressed: dict[str, CompressedSynapse] = {}
     tell = _Telling(network, levels, on_progress)
-    for layer in network.layers:
+    for index, (layer, (_, dense)) in enumerate(
+            zip(network.layers, emulate_layers(dense_network, spikes), strict=True)):
         for synapse in (s for s in layer.synapses if not s.is_fixed):
             tell(synapse.name)
             level = levels[synapse.name]
@@ -136,6 +136,8 @@ def _sequential(
         _, outputs[layer.name] = match_layer(
             network, integers, outputs, None if per == "none" else calibration.rates[layer.name],
             "channel" if per == "channel" else "layer")
+        outputs[layer.name] = in_bytes(outputs[layer.name])
+        outputs = {name: values for name, values in outputs.items() if needed_until[name] > index}
     return compressed
 
 

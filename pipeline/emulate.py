@@ -22,7 +22,7 @@ from pipeline.network import INPUT, Layer, Network
 from pipeline.synaptic_input import Accumulator
 
 _BATCH = 64
-_ACC_BYTES = 256 << 20  # of the largest layer's accumulated input
+ACC_BYTES = 256 << 20  # of the largest layer's accumulated input
 
 BiasFrom = Literal["first_input", "power_on"]
 _LaidOut = tuple[Layer, Accumulator, int]
@@ -78,7 +78,7 @@ def emulate(
     """
     check_input(network, spikes)
     spikes = _counts(spikes)
-    layers = _laid_out(network)
+    layers = laid_out(network)
     traced = [layer.name for layer, _, _ in layers] if with_states else []
     batches = [
         _joined_in_time(list(_run(layers, batch, traced, bias_from)))
@@ -108,7 +108,7 @@ def emulate_pieces(
         If the spikes do not have the network's input shape.
     """
     check_input(network, spikes)
-    layers = _laid_out(network)
+    layers = laid_out(network)
     traced = [layer.name for layer, _, _ in layers] if with_states else []
     yield from _run(layers, _counts(spikes), traced, "first_input", n_at_once)
 
@@ -121,7 +121,7 @@ def output_scores(network: Network, spikes: NDArray[np.uint8]) -> NDArray[np.flo
     check_input(network, spikes)
     spikes = _counts(spikes)
     output, is_voltage = network.layers[-1], network.readout.quantity == "voltage"
-    layers, traced = _laid_out(network), [output.name] if is_voltage else []
+    layers, traced = laid_out(network), [output.name] if is_voltage else []
     scores = []
     for batch in _batches(spikes):
         total = np.zeros((len(batch), output.n_neurons))
@@ -175,7 +175,7 @@ def _batches(spikes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         yield spikes[begin : begin + _BATCH]
 
 
-def _laid_out(network: Network) -> list[_LaidOut]:
+def laid_out(network: Network) -> list[_LaidOut]:
     """Return each layer, its synapses for the kernels, and the step in which input reaches it."""
     if any(is_graded(layer) for layer in network.layers):
         network = without_joins(network)  # messages of many wrap in each group, as in Lava
@@ -198,7 +198,7 @@ def _run(
         for _, _, state in layers:
             state.lead()
     largest = max(layer.n_neurons for layer, _, _ in layers)
-    n_at_once = n_at_once or max(1, _ACC_BYTES // (4 * len(spikes) * largest))
+    n_at_once = n_at_once or max(1, ACC_BYTES // (4 * len(spikes) * largest))
     for begin in range(0, spikes.shape[-1], n_at_once):
         outputs = {INPUT: np.ascontiguousarray(spikes[..., begin : begin + n_at_once])}
         u, v = {}, {}

@@ -104,7 +104,7 @@ class _Trials:
             s.source: source_spikes(network, outputs, s.source) for s in layer.synapses}
         self._accumulator = Accumulator(network, layer)
         self._first_step = depths(network)[layer.name] - 1
-        first = outputs[INPUT]
+        first = next(iter(self._sources.values()))
         self._n_samples, n_steps = len(first), first.shape[-1]
         self._chunk = max(1, _ACC_BYTES // (4 * n_steps * layer.n_neurons))
         # accumulated again for every trial only where it does not fit into memory at once
