@@ -85,7 +85,7 @@ def test_a_run_in_pieces_is_one_run(kind: str, monkeypatch: Any) -> None:
     whole = emulate(network, spikes, with_states=True)
     assert all(whole.spikes[layer.name].sum() > 5 for layer in network.layers)
     for n_at_once in (1, 7):
-        monkeypatch.setattr(emulator, "_ACC_BYTES", 4 * len(spikes) * 14 * n_at_once)
+        monkeypatch.setattr(emulator, "ACC_BYTES", 4 * len(spikes) * 14 * n_at_once)
         pieces = emulate(network, spikes, with_states=True)
         for part in ("spikes", "u", "v", "n_active"):
             for name, values in getattr(whole, part).items():

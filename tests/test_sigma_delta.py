@@ -103,7 +103,7 @@ def test_a_run_in_pieces_is_one_run(n_at_once: int, monkeypatch: Any) -> None:
     data = data_for(network)
     for bias_from in ("first_input", "power_on"):
         whole = emulate(network, data, with_states=True, bias_from=bias_from)
-        monkeypatch.setattr(emulator, "_ACC_BYTES", 4 * len(data) * 12 * n_at_once)
+        monkeypatch.setattr(emulator, "ACC_BYTES", 4 * len(data) * 12 * n_at_once)
         pieces = emulate(network, data, with_states=True, bias_from=bias_from)
         monkeypatch.undo()
         for part in ("spikes", "u", "v", "n_active"):
