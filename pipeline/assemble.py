@@ -56,7 +56,9 @@ def without_overflow(
     """Return groups whose currents stay within 24 bits whatever spikes arrive, as far as that goes.
 
     Steps and threshold of a layer are halved together, which changes no spike but by rounding the
-    threshold. Wide layers need it, and those that sums reach through a copy from each source.
+    threshold. Wide layers need it, and those that sums reach through a copy from each source. Codes
+    of read-outs, which have no threshold to keep up with, are rounded to fewer bits if that is not
+    enough: sums over a map reach them as one message.
     """
     found, ledger = dict(compressed), list[LedgerEntry]()
     network, _ = to_integers(dense, compressed)
@@ -69,6 +71,7 @@ def without_overflow(
                 or layer.recurrent is not None:
             continue
         part, n = compressed[group.name], 0
+        neuron = dense.layer(layer.name).neuron
         while worst > _LARGEST_CURRENT << n and part.step_exp - n > 1 and part.vth_mant >> n > 1:
             n += 1
         if n:
@@ -76,5 +79,35 @@ def without_overflow(
                 part, step_exp=part.step_exp - n, vth_mant=max(1, round(part.vth_mant / 2**n)))
             ledger.append(LedgerEntry(
                 layer.name, f"weights and threshold divided by {2**n}, so that no current leaves "
-                "24 bits", group.weight.size, group.weight.size))
+                "24 bits", group.n_weights, group.n_weights))
+        if not neuron.fires and worst > _LARGEST_CURRENT << n:
+            coarser, factor = _coarser(found[group.name], (_LARGEST_CURRENT << n) / worst)
+            if not coarser.codes.any():
+                continue  # the chip's rule will say so
+            found[group.name] = coarser
+            ledger.append(LedgerEntry(
+                layer.name, f"codes divided by {factor} and rounded, so that no current leaves 24 "
+                "bits", group.n_weights, group.n_weights))
     return found, tuple(ledger)
+
+
+def _coarser(part: CompressedSynapse, share: float) -> tuple[CompressedSynapse, int]:
+    """Return a group of at most this share of its largest current of either sign, and by what."""
+    rows = part.codes.reshape(len(part.codes), -1).astype(np.int64)
+
+    def largest(codes: NDArray[np.int64]) -> int:
+        return max(int(np.maximum(sign * codes, 0).sum(axis=1).max()) for sign in (1, -1))
+
+    factor = 2
+    while largest(np.rint(rows / factor).astype(np.int64)) > share * largest(rows):
+        factor *= 2
+    codes = np.rint(part.codes / factor).astype(np.int16)
+    return replace(
+        part, codes=codes, weight=codes * (factor * _step_of(part)),
+        n_rounded_to_zero=part.n_kept - int(np.count_nonzero(codes))), factor
+
+
+def _step_of(part: CompressedSynapse) -> float:
+    """Return the weight that a code of 1 stands for."""
+    at = int(np.abs(part.codes).argmax())
+    return float(part.weight.flat[at] / part.codes.flat[at])
