@@ -60,7 +60,8 @@ def lamps_counts(network: Network, sparsity: float, fixed: Mapping[str, float]) 
         return counts
     scores = [lamps_scores(synapse.weight) for synapse in free]
     everything = np.concatenate(scores)
-    n_keep = max(len(free), round(everything.size * (1.0 - sparsity)))
+    n_weights = sum(synapse.n_weights for synapse in free)
+    n_keep = max(len(free), round(n_weights * (1.0 - sparsity)))
     # stable order: ties, frequent in quantized weights, go to the earlier group
     order = np.argsort(-everything, kind="stable")[:n_keep]
     owner = np.repeat(np.arange(len(free)), [len(score) for score in scores])

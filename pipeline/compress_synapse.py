@@ -82,6 +82,7 @@ class CompressedSynapse:
     codes : int16, the same shape
     vth_mant : vth', the threshold that absorbs the scale
     step_exp : the integer weight on the chip is ``codes * 2^step_exp``
+    n_weights : weights there are, kept or not
     n_kept : weights the mask kept; a pattern may keep fewer than the level says
     pruning_loss : predicted, squared potential error per sample, weighted by row importance
     quantization_loss : predicted, squared potential error per sample
@@ -97,6 +98,7 @@ class CompressedSynapse:
     codes: NDArray[np.int16]
     vth_mant: int
     step_exp: int
+    n_weights: int
     n_kept: int
     pruning_loss: float
     quantization_loss: float
@@ -184,9 +186,10 @@ def quantize_synapse(
     ratios = [part.relative_loss for part in pruned.parts if part.relative_loss is not None]
     return CompressedSynapse(
         synapse.name, level, codes * scaled.grid.step, codes, scaled.vth_mant, scaled.step_exp,
-        pruned.n_kept, sum(part.loss for part in pruned.parts), scaled.quantized.loss,
-        scaled.quantized.n_out_of_grid, pruned.n_kept - int(np.count_nonzero(codes)),
-        pruned.parts[0].algorithm, max(ratios) if ratios else None,
+        synapse.n_weights, pruned.n_kept, sum(part.loss for part in pruned.parts),
+        scaled.quantized.loss, scaled.quantized.n_out_of_grid,
+        pruned.n_kept - int(np.count_nonzero(codes)), pruned.parts[0].algorithm,
+        max(ratios) if ratios else None,
     )
 
 

@@ -95,7 +95,7 @@ def _facts(layer: Layer, group: Synapse) -> GroupFacts:
     return GroupFacts(
         layer.name if group is not layer.recurrent else f"{layer.name} (recurrent)", group.source,
         f"{group.kind}, fixed" if group.is_fixed else group.kind, " x ".join(map(str, layer.shape)),
-        " x ".join(map(str, weight.shape)), weight.size, group.sparsity, int(weight.min()),
+        " x ".join(map(str, weight.shape)), group.n_weights, group.sparsity, int(weight.min()),
         int(weight.max()), bits, getattr(neuron, "current_decay", None),
         getattr(neuron, "voltage_decay", None),
         str(neuron.vth_mant) if neuron.fires else "never fires", ", ".join(_extras(layer)))

@@ -96,7 +96,7 @@ def _consumer(network: Network, layer: Layer) -> Synapse:
 
 def _channels_left(network: Network, sparsity: float) -> dict[str, int]:
     """Return how many channels each hidden layer keeps, the same share of each."""
-    n_most = round((1.0 - sparsity) * sum(s.weight.size for s in network.synapses))
+    n_most = round((1.0 - sparsity) * sum(s.n_weights for s in network.synapses))
     hidden = {layer.name: layer.shape[0] for layer in network.layers[:-1]}
     best = {name: 1 for name in hidden}
     for share in np.linspace(0.0, 1.0, 513)[1:]:
@@ -104,7 +104,7 @@ def _channels_left(network: Network, sparsity: float) -> dict[str, int]:
         n_left = 0.0
         for synapse in network.synapses:
             own, source = network.layer_of(synapse.name).name, synapse.source
-            n_left += synapse.weight.size * (
+            n_left += synapse.n_weights * (
                 trial.get(own, 1) / hidden.get(own, 1)) * (
                 trial.get(source, 1) / hidden.get(source, 1))
         if round(n_left) <= n_most:

@@ -253,7 +253,7 @@ STAGES: tuple[Stage, ...] = (
         lambda c: [_section("compress")(c), _section("calibration")(c)],
         _compress,
         lambda a: f"{sum(p.n_kept for p in a.values()):,} of "
-        f"{sum(p.weight.size for p in a.values()):,} weights kept; masks by "
+        f"{sum(p.n_weights for p in a.values()):,} weights kept; masks by "
         + ", ".join(sorted({p.algorithm for p in a.values()})),
     ),
     Stage(

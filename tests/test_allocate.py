@@ -102,6 +102,18 @@ def test_each_group_keeps_its_highest_scores_of_the_whole_network() -> None:
     assert counts == {f"fc{i}": sum(owner == i for _, owner in kept) for i in range(3)}
 
 
+def test_what_is_no_weight_is_not_counted() -> None:
+    weight, other = distinct((4, 6), 1), distinct((4, 6), 2)
+    allowed = np.ones(weight.shape, dtype=np.bool_)
+    allowed[:, 2:] = False
+    network = network_of([weight * allowed, other])
+    first, second = network.layers
+    group = replace(first.synapses[0], allowed=allowed, n_absent=16)
+    network = network.with_layers((replace(first, synapses=(group,)), second))
+    counts = lamps_counts(network, 0.5, {})
+    assert sum(counts.values()) == (8 + 24) // 2 and counts["fc0"] <= 8
+
+
 def test_sparsity_zero_keeps_everything() -> None:
     assert lamps_counts(network_of([distinct((3, 4), 0), distinct((2, 4), 1)]), 0.0, {}) == {
         "fc0": 12, "fc1": 8,

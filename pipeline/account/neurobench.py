@@ -71,9 +71,9 @@ def neurobench_metrics(network: Network, counts: Counts, trace: Trace) -> NeuroB
     network = without_joins(network)
     macs, synops = counts.by_layer("effective_macs"), counts.by_layer("effective_synops")
     groups = [group for layer in network.layers for group in layer.stored_groups]
-    n_weights = sum(group.weight.size for group in groups)
-    n_zero = sum(int(np.count_nonzero(group.weight == 0)) for group in groups)
-    bits = sum(group.weight.size * (group.weight_bits or 32) for group in groups)
+    n_weights = sum(group.n_weights for group in groups)
+    n_zero = n_weights - sum(int(np.count_nonzero(group.weight)) for group in groups)
+    bits = sum(group.n_weights * (group.weight_bits or 32) for group in groups)
     sending = [layer for layer in network.layers if sends(layer)]
     n_sent = sum(int(np.count_nonzero(trace.spikes[layer.name])) for layer in sending)
     n_could = sum(trace.spikes[layer.name].size for layer in sending)
