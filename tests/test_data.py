@@ -53,6 +53,15 @@ def test_fewer_samples_are_the_first_of_more() -> None:
     assert np.array_equal(few.labels, more.labels[:2])
 
 
+def test_silence_follows_the_recording() -> None:
+    plain = load_split(DataSource(), "calibration", 20, 2)
+    longer = load_split(DataSource(n_silent_steps=7), "calibration", 27, 2)
+    assert np.array_equal(longer.spikes[..., :20], plain.spikes)
+    assert longer.spikes.shape[-1] == 27 and not longer.spikes[..., 20:].any()
+    with pytest.raises(DataError, match="n_silent_steps: 7 leaves nothing of n_steps: 7"):
+        load_split(DataSource(n_silent_steps=7), "calibration", 7, 2)
+
+
 @pytest.mark.parametrize(("split", "n"), [("calibration", 501), ("test", 1001), ("train", 7001)])
 def test_more_samples_than_the_split_holds_are_refused(split: str, n: int) -> None:
     with pytest.raises(DataError, match=f"{split}: {n} samples asked for, the split holds {n - 1}"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 from pipeline.errors import DataError
 
@@ -47,6 +47,8 @@ class DataSource(BaseModel):
     ----------
     n_frame_steps : of images, the steps they are shown, nothing after them; None for all
     frame_scale : of images, the integer that stands for one standard deviation of a color
+    n_silent_steps : the last steps of a sample in which nothing comes in; recordings are binned
+        into the steps before them
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +60,7 @@ class DataSource(BaseModel):
     file: Path | None = None
     n_frame_steps: PositiveInt | None = None
     frame_scale: PositiveInt = 16
+    n_silent_steps: NonNegativeInt = 0
 
 
 def check_source(source: DataSource) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -58,6 +58,8 @@ def load_split(source: DataSource, split: str, n_steps: int, n_samples: int | No
             f"{split}: {n_samples} samples asked for, at least 1 is needed; raise the number in "
             "the recipe"
         )
+    if source.n_silent_steps:
+        return _followed_by_silence(source, split, n_steps, n_samples)
     if source.kind == "npz":
         return _load_npz(source, split, n_steps, n_samples)
     if source.kind in ON_DISK:
@@ -79,6 +81,20 @@ def load_split(source: DataSource, split: str, n_steps: int, n_samples: int | No
         events = emulate_events(images, indices)
         origin = "emulated event camera over MNIST digits (not recorded N-MNIST)"
     return SpikeSet(bin_events(events, n_steps), labels, f"{origin}, {split} split")
+
+
+def _followed_by_silence(
+    source: DataSource, split: str, n_steps: int, n_samples: int | None
+) -> SpikeSet:
+    n_silent = source.n_silent_steps
+    if n_silent >= n_steps:
+        raise DataError(
+            f"data: n_silent_steps: {n_silent} leaves nothing of n_steps: {n_steps} of model.yaml; "
+            "lower it, or raise n_steps")
+    data = load_split(
+        source.model_copy(update={"n_silent_steps": 0}), split, n_steps - n_silent, n_samples)
+    margin = [(0, 0)] * (data.spikes.ndim - 1) + [(0, n_silent)]
+    return replace(data, spikes=np.pad(data.spikes, margin))
 
 
 def draw_samples(data: SpikeSet, n_samples: int, seed: int) -> SpikeSet:
