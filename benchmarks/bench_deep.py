@@ -1,7 +1,8 @@
 """The paper's deep networks at full size: compressed, placed, the time of every layer.
 
-    python benchmarks/bench_deep.py sew-18 [--pixels 224] [--steps 4] [--samples 8]
-        [--binary-relays] [--sparsity 0.75] [--bits 4] [--target loihi2] [--out DIR] [--last place]
+    python benchmarks/bench_deep.py sew-18 | transformer-8-512 [--pixels 224] [--steps 4]
+        [--samples 8] [--binary-relays] [--sparsity 0.75] [--bits 4] [--target loihi2]
+        [--out DIR] [--last place]
 
 There is no data here: weights are those of initialization, normalization has the statistics of the
 frames, and frames are random, smoothed to look like images to a convolution. What is measured is
@@ -24,15 +25,24 @@ import yaml
 from hardware_targets import load_target
 from pipeline.line import Finished, Line
 from pipeline.model_folder import find_model
+from pipeline.neuron import RelayNeuron
 from pipeline.recipe import Recipe
 
 FRAME_SCALE, N_CLASSES = 16, 1000
+STATISTICS_PIXELS = 64
+NETWORKS = {
+    **{f"sew-{n}": ("sew_resnet.py:SewResNet", {"n_layers": n, "is_balanced": True})
+       for n in (18, 34, 50, 101, 152)},
+    **{f"transformer-{blocks}-{channels}": (
+        "spike_transformer_relays.py:RelayedSpikeTransformer",
+        {"n_blocks": blocks, "n_channels": channels})
+       for blocks, channels in ((8, 384), (8, 512), (10, 512), (8, 768))}}
 DEEP = Path(__file__).resolve().parents[1] / "models" / "deep"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", choices=[f"sew-{n}" for n in (18, 34, 50, 101, 152)])
+    parser.add_argument("network", choices=list(NETWORKS))
     parser.add_argument("--pixels", type=int, default=224)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--samples", type=int, default=8)
@@ -95,35 +105,76 @@ def make_model(options: argparse.Namespace, folder: Path) -> None:
     """Write a model folder: module, checkpoint, frames shown for some steps."""
     import torch
 
-    from models.deep.sew_resnet import SewResNet
-
     torch.manual_seed(0)
+    module, own = NETWORKS[options.network]
     arguments: dict[str, Any] = {
-        "n_layers": int(options.network.split("-")[1]), "is_balanced": True,
-        "frame_scale": FRAME_SCALE, "input_shape": [3, options.pixels, options.pixels],
-        "n_classes": N_CLASSES, "has_graded_relays": not options.binary_relays}
-    net = SewResNet(**arguments)
-    n_steps = options.steps + net.depth
+        **own, "frame_scale": FRAME_SCALE, "input_shape": [3, options.pixels, options.pixels],
+        "n_classes": N_CLASSES}
+    is_sew = options.network.startswith("sew")
+    if is_sew:
+        arguments["has_graded_relays"] = not options.binary_relays
     frames = images(options.samples, options.pixels)
+    state, depth = (sew_resnet if is_sew else transformer)(arguments, frames, options.steps)
+    n_steps = options.steps + depth
     shown = np.zeros((*frames.shape, n_steps), dtype=np.int16)
     shown[..., : options.steps] = frames[..., None]
-    with torch.no_grad():
-        for part in net.modules():
-            if isinstance(part, torch.nn.BatchNorm3d):
-                part.momentum = 1.0
-        net.train()(torch.from_numpy(shown[:1]).float())
-    net.eval().fit_scales()
     folder.mkdir(parents=True)
-    torch.save(net.state_dict(), folder / "checkpoint.pt")
+    torch.save(state, folder / "checkpoint.pt")
     arrays: dict[str, Any] = {}
     for split, n in (("calibration", options.samples), ("validation", 1), ("test", 1)):
         arrays[f"{split}_spikes"] = shown[:n]
         arrays[f"{split}_labels"] = np.zeros(n, dtype=np.int64)
     np.savez_compressed(folder / "frames.npz", **arrays)
     (folder / "model.yaml").write_text(yaml.safe_dump({
-        "network": f"{DEEP / 'sew_resnet.py'}:SewResNet", "arguments": arguments,
+        "network": f"{DEEP / module}", "arguments": arguments,
         "checkpoint": "checkpoint.pt", "input_shape": arguments["input_shape"],
         "n_steps": n_steps, "data": {"kind": "npz", "file": "frames.npz"}}))
+
+
+def sew_resnet(arguments: dict[str, Any], frames: Any, n_shown: int) -> tuple[Any, int]:
+    """Return a state dict, its statistics those of a frame shown for some steps, and the depth."""
+    import torch
+
+    from models.deep.sew_resnet import SewResNet
+
+    net = SewResNet(**arguments)
+    shown = np.zeros((*frames[:1].shape, n_shown + net.depth), dtype=np.float32)
+    shown[..., :n_shown] = frames[:1, ..., None]
+    take_statistics(net, torch.from_numpy(shown))
+    net.fit_scales()
+    return net.state_dict(), net.depth
+
+
+def transformer(arguments: dict[str, Any], _: Any, __: int) -> tuple[Any, int]:
+    """Return a published state dict, its statistics those of a small lasting frame, and the depth.
+
+    Normalization is part of the published form only. Its branches do not wait for each other: the
+    frame lasts until all of them are reached, and long after.
+    """
+    import torch
+
+    from models.deep.spike_transformer_published import PublishedSpikeTransformer
+    from models.deep.spike_transformer_relays import RelayedSpikeTransformer
+
+    depth = RelayedSpikeTransformer(**arguments).depth
+    small = {**arguments, "input_shape": [3, STATISTICS_PIXELS, STATISTICS_PIXELS]}
+    small.pop("frame_scale")
+    net = PublishedSpikeTransformer(**small)
+    frame = torch.from_numpy(images(1, STATISTICS_PIXELS) / FRAME_SCALE).float()
+    take_statistics(net, frame[..., None].expand(*frame.shape, 3 * depth))
+    return net.state_dict(), depth
+
+
+def take_statistics(net: Any, shown: Any) -> None:
+    """Give normalization the statistics of what is shown."""
+    import torch
+
+    with torch.no_grad():
+        for part in net.modules():
+            if isinstance(part, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
+                part.momentum = 1.0
+        net.train()(shown)
+    net.eval()
 
 
 def images(n: int, pixels: int) -> Any:
@@ -139,7 +190,7 @@ def images(n: int, pixels: int) -> Any:
 def show_placement(line: Line, target: str) -> None:
     """Print cores by kind of layer."""
     placement, network = line.value("place"), line.value("quantize").network
-    relays = {layer.name for layer in network.layers if ".relays." in layer.name}
+    relays = {layer.name for layer in network.layers if isinstance(layer.neuron, RelayNeuron)}
     n_relays = sum(core.layer in relays for core in placement.cores)
     n_neurons = sum(layer.n_neurons for layer in network.layers)
     print(json.dumps({

@@ -17,7 +17,7 @@ from pipeline.errors import CompressionError
 from pipeline.fixedpoint import MIXED_WEIGHT_RANGE, inferred_weight_bits
 from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import Layer, Network, Synapse
-from pipeline.neuron import BIAS_RANGE, CubaNeuron
+from pipeline.neuron import BIAS_RANGE, CubaNeuron, RelayNeuron
 
 
 def as_trained(network: Network) -> tuple[Network, Ledger]:
@@ -32,14 +32,17 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
     layers: list[Layer] = []
     ledger: list[LedgerEntry] = []
     for layer in network.layers:
-        if not isinstance(layer.neuron, CubaNeuron):
+        if not isinstance(layer.neuron, (CubaNeuron, RelayNeuron)):
             layers.append(layer)  # ingested as integers, or not at all
             continue
         synapses: list[Any] = []
         for synapse in (*layer.synapses, *([layer.recurrent] if layer.recurrent else [])):
+            if _is_exact(synapse):
+                synapses.append(synapse)
+                continue
             rounded = 2 * np.rint(synapse.weight / 2)
             weight = np.clip(rounded, low, high).astype(np.int32)
-            n = weight.size
+            n = synapse.n_weights
             n_rounded, n_clipped = (rounded != synapse.weight).sum(), (weight != rounded).sum()
             ledger += [
                 LedgerEntry(synapse.name, "rounded to even integers", int(n_rounded), n),
@@ -50,15 +53,20 @@ def as_trained(network: Network) -> tuple[Network, Ledger]:
             bits = None if is_silent else _bits(weight, layer.name)
             synapses.append(replace(synapse, weight=weight, weight_bits=bits))
         *synapses, recurrent = synapses if layer.recurrent else (*synapses, None)
-        bias, rounded_bias = layer.cuba.bias, None
+        layer = replace(layer, synapses=tuple(synapses), recurrent=recurrent)
+        bias, rounded_bias = layer.neuron.bias, None
         if bias is not None:
             rounded_bias = tuple(int(round(b)) for b in bias)
             n_rounded = sum(a != b for a, b in zip(bias, rounded_bias, strict=True))
             ledger.append(LedgerEntry(layer.name, "biases rounded", n_rounded, len(bias)))
-        layers.append(replace(
-            layer, synapses=tuple(synapses), recurrent=recurrent,
-            neuron=replace(layer.cuba, bias=rounded_bias)))
+            layer = replace(layer, neuron=replace(layer.cuba, bias=rounded_bias))
+        layers.append(layer)
     return network.with_layers(tuple(layers)), tuple(e for e in ledger if e.count)
+
+
+def _is_exact(synapse: Synapse) -> bool:
+    """Whether weights are as the chip is to have them: what reads messages multiplies by 1."""
+    return synapse.is_fixed and synapse.weight_bits is not None
 
 
 def to_integers(
@@ -99,7 +107,7 @@ def _integer_synapse(
 ) -> tuple[Synapse, list[LedgerEntry]]:
     """Return a group at its compressed level, and what changed."""
     weight = (part.codes.astype(np.int32) << part.step_exp).astype(np.int32)
-    bits, n = _bits(weight, layer), weight.size
+    bits, n = _bits(weight, layer), synapse.n_weights
     entries = [
         LedgerEntry(synapse.name, "weights pruned", n - part.n_kept, n),
         LedgerEntry(synapse.name, "kept weights rounded to zero", part.n_rounded_to_zero, n),

@@ -133,7 +133,7 @@ def test_state_dicts_of_the_published_shapes_load(n_layers: int) -> None:
     with torch.device("meta"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.init, "kaiming_normal_", lambda *_, **__: None)
         own = SewResNet(n_layers, input_shape=(3, 32, 32)).state_dict()
-    found = by_our_names(state, own)
+    found = by_our_names(state, own, 1)
     assert set(found) == set(own)
     assert found["stages.3.blocks.0.downsample.synapse.weight"].shape == (
         512 if kind == "basic" else 2048, 256 if kind == "basic" else 1024, 1, 1, 1)
@@ -155,6 +155,18 @@ def test_published_weights_are_scaled_to_fill_eight_bits() -> None:
     again, _ = small("basic", frame_scale=16)
     again.load_state_dict(ours.state_dict())
     assert again.stages[0].blocks[0].convs[1].neuron.w_scale == conv.neuron.w_scale
+
+
+def test_a_scale_leaves_biases_in_their_range() -> None:
+    ours, published = small("basic")
+    with torch.no_grad():
+        published.layer1[0].bn1.running_mean -= 100.0
+    ours.load_state_dict(published.state_dict())
+    conv = ours.stages[0].blocks[0].convs[0]
+    norm = conv.neuron.norm
+    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    bias = (norm.bias - norm.running_mean * factor).detach().abs().max()
+    assert 2047 < float(bias) * conv.neuron.w_scale <= 4095
 
 
 def test_a_published_state_dict_of_another_architecture_says_what_differs() -> None:

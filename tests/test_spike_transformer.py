@@ -12,12 +12,13 @@ import torch
 import yaml
 from published_sew import draw_exact
 
-from models.deep import spike_transformer
-from models.deep.blocks import And, leaky
+from models.deep import spike_transformer, spike_transformer_relays
+from models.deep.blocks import And, CurrentRelay, StreamReader, leaky
 from models.deep.leaky_integrator import LeakyIntegrator
 from models.deep.spike_transformer import SpikeTransformer, TokenSum
-from models.deep.spike_transformer_copies import copied
 from models.deep.spike_transformer_published import PublishedSpikeTransformer
+from models.deep.spike_transformer_relays import RelayedSpikeTransformer
+from models.deep.spike_transformer_weights import copied
 from pipeline.emulate import emulate
 from pipeline.errors import CheckpointError
 from pipeline.ingest.slayer import run_module, to_network, write_back
@@ -87,6 +88,59 @@ def test_copies_spike_as_the_published_network_in_every_layer(networks: Any) -> 
         assert torch.equal(theirs[name], ours[own]), name
 
 
+def test_relays_spike_as_the_published_network_later_by_the_relays_before(networks: Any) -> None:
+    published, _ = networks
+    net = RelayedSpikeTransformer(**SMALL).eval()
+    net.load_state_dict(published.state_dict())
+    theirs, ours = {}, {}
+    for name, part in published.named_modules():
+        part.register_forward_hook(lambda _m, _a, out, name=name: theirs.update({name: out}))
+    for name, part in net.named_modules():
+        part.register_forward_hook(lambda _m, _a, out, name=name: ours.update({name: out}))
+    net.load_state_dict({**net.state_dict(), "scales": torch.full_like(net.scales, 64)})
+    given = spikes(4, 40)
+    with torch.no_grad():
+        published(given)
+        net(given)
+    later = {"position": ("patch_embed.proj_lif3", 1), "last": ("head_lif", net.n_relays),
+             "head": ("head", net.n_relays + 1)}
+    for i in range(SMALL["n_blocks"]):
+        n = 2 + 2 * i
+        for part, own, steps in (
+                ("attn.shortcut", "shortcut", n), ("attn.q", "query", n), ("attn.k", "key", n),
+                ("attn.v", "value", n), ("mlp.fc1", "fc1", n + 1), ("mlp.fc2", "fc2", n + 1)):
+            later[f"blocks.{i}.{own}"] = (f"block.{i}.{part}_lif", steps)
+    for own, (name, steps) in later.items():
+        expected = theirs[name] if name != "head" else theirs[name].transpose(1, 2)
+        assert expected.abs().sum() > 50, name
+        torch.testing.assert_close(
+            ours[own][..., steps:], expected[..., :-steps], rtol=0,
+            atol=1e-3 if own == "head" else 0)
+    # the published parameters and no copies, but for normalization folded into them
+    n_weights = sum(p.numel() for m in published.modules() for n, p in m.named_parameters(
+        recurse=False) if n == "weight" and p.dim() > 1)
+    assert sum(p.numel() for n, p in net.named_parameters() if "synapse" in n) == n_weights
+
+
+def test_a_stream_has_one_scale_at_which_no_message_is_too_large(networks: Any) -> None:
+    published, _ = networks
+    net = RelayedSpikeTransformer(**SMALL).eval()
+    net.load_state_dict(published.state_dict())
+    with torch.no_grad():
+        for relay in (net.tokens, net.blocks[0].perceived):
+            relay.synapse.weight *= 300
+    net.fit_scales()
+    relays = [part for part in net.modules() if isinstance(part, CurrentRelay)]
+    readers = [part for part in net.modules() if isinstance(part, StreamReader)]
+    assert {relay.w_scale for relay in relays} == {reader.neuron.w_scale for reader in readers} \
+        == {net.tokens.w_scale}
+    total = torch.stack([relay.synapse.weight.detach().clamp(min=0).flatten(1).sum(1)
+                         for relay in relays]).sum(0).max()
+    assert float(total) * net.tokens.w_scale < 1 << 17
+    assert all(float(relay.synapse.weight.detach().abs().max()) * relay.w_scale <= 254
+               for relay in relays)
+
+
 def test_voltages_and_gradients_are_slayers_bit_for_bit() -> None:
     from lava.lib.dl.slayer.neuron.dynamics import leaky_integrator
 
@@ -116,10 +170,12 @@ def test_gates_are_and() -> None:
     assert torch.equal(found[..., 1:], (a * b)[..., :-1]) and not found[..., 0].any()
 
 
+@pytest.mark.parametrize("kind", [SpikeTransformer, RelayedSpikeTransformer])
 def test_the_integer_network_is_the_module_and_stays_it_without_joins(
-    networks: Any, tmp_path: Path
+    kind: Any, networks: Any, tmp_path: Path
 ) -> None:
-    _, net = networks
+    net = kind(**SMALL).eval()
+    net.load_state_dict(networks[0].state_dict())
     description = ModelDescription.model_validate({
         "network": "network.py:Network", "input_shape": SMALL["input_shape"], "n_steps": N_STEPS,
         "data": {"kind": "npz", "file": "data.npz"}})
@@ -133,9 +189,12 @@ def test_the_integer_network_is_the_module_and_stays_it_without_joins(
         np.testing.assert_array_equal(found.spikes[layer.name], expected.spikes[layer.name])
         np.testing.assert_array_equal(lowered.spikes[layer.name], found.spikes[layer.name])
         assert layer.name == "head" or found.spikes[layer.name].any(), layer.name
-    kernels = {group.weight.shape[2:] for group in
-               without_joins(network).layer("blocks.1.fc1").synapses}
-    assert kernels == {(3, 3), (1, 1)}  # of branches, as published
+    if kind is SpikeTransformer:
+        kernels = {group.weight.shape[2:] for group in
+                   without_joins(network).layer("blocks.1.fc1").synapses}
+        assert kernels == {(3, 3), (1, 1)}  # of branches, as published
+    else:
+        assert found.spikes["blocks.1.perceived"].min() < 0  # currents have a sign
 
 
 class TestPublishedWeights:
@@ -161,31 +220,36 @@ class TestPublishedWeights:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["SpikeTransformer", "RelayedSpikeTransformer"])
 def test_a_small_transformer_deploys_without_a_differing_spike(
-    networks: Any, tmp_path: Path, deploy: Any
+    kind: str, networks: Any, tmp_path: Path, deploy: Any
 ) -> None:
-    published, _ = networks
-    net, arrays = SpikeTransformer(**SMALL).eval(), {}
-    copied(published, net)
-    rng = np.random.default_rng(0)
+    arrays, rng = {}, np.random.default_rng(0)
     for split in ("calibration", "validation", "test"):
         arrays[f"{split}_spikes"] = spikes(8).numpy().astype(np.uint8)
         arrays[f"{split}_labels"] = rng.integers(0, 5, 8)
     folder = tmp_path / "model"
     folder.mkdir()
-    torch.save(net.state_dict(), folder / "checkpoint.pt")
+    torch.save(networks[0].state_dict(), folder / "checkpoint.pt")
     np.savez(folder / "data.npz", **arrays)
     (folder / "recipe.yaml").write_text(yaml.safe_dump({
         "calibration": {"n_samples": 8}, "compress": {"sparsity": 0.5, "bits": 4},
         "evaluate": {"n_validation": 8, "n_test": 8}, "verify": {"n_samples": 2},
         "energy": {"n_samples": 2}}))
     arguments = {**SMALL, "input_shape": [2, 12, 8], "pooling": [True, False, True, False]}
+    module = spike_transformer if kind == "SpikeTransformer" else spike_transformer_relays
     (folder / "model.yaml").write_text(yaml.safe_dump({
-        "network": f"{spike_transformer.__file__}:SpikeTransformer", "arguments": arguments,
+        "network": f"{module.__file__}:{kind}", "arguments": arguments,
         "input_shape": [2, 12, 8], "n_steps": N_STEPS,
         "data": {"kind": "npz", "file": "data.npz"}}))
     assert deploy(folder, tmp_path / "out", "--target", "loihi2") == 0
-    rows = json.loads((tmp_path / "out" / "report.json").read_text())["equivalence"]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    rows = report["equivalence"]
     assert {row["second_backend"] for row in rows} == {"Lava", "SLAYER with the compressed weights"}
     assert all(row["n_differing"] == 0 for row in rows)
     assert sum(row["n_spikes"] for row in rows) > 1000
+    # half of all weights are kept, of those that are some; the ones of a stream are not pruned
+    groups = [layer for layer in report["layers"] if layer["mask_by"] != "left alone"]
+    n_kept, n_weights = (
+        sum(g[key] for g in groups) for key in ("n_weights_kept", "n_weights_dense"))
+    assert 0.48 * n_weights < n_kept <= 0.5 * n_weights

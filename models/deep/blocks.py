@@ -38,7 +38,7 @@ class FrameNorm(torch.nn.BatchNorm3d):
 
 
 class Offset(torch.nn.Module):
-    """A bias per output, (n, c, t) in and out, from ``first_step`` on: that of a last layer."""
+    """A bias per channel, (n, c, ..., t) in and out, from ``first_step`` on."""
 
     def __init__(self, n_channels: int, first_step: int = 0) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Offset(torch.nn.Module):
     def forward(self, currents: Tensor) -> Tensor:
         """Return currents with the bias."""
         acts = torch.arange(currents.shape[-1], device=currents.device) >= self.first_step
-        return currents + self.bias[:, None] * acts
+        return currents + self.bias.reshape(-1, *[1] * (currents.dim() - 2)) * acts
 
 
 class Gate(cuba.Conv):  # type: ignore[misc, name-defined]
@@ -117,7 +117,59 @@ class GradedRelay(torch.nn.Module):
 
     def forward(self, sums: Tensor) -> Tensor:
         """Return sums of the same shape, ``n_steps`` later."""
-        return torch.nn.functional.pad(sums, (self.n_steps, 0))[..., : sums.shape[-1]]
+        return later(sums, self.n_steps)
+
+
+class GradedSum(torch.nn.Module):
+    """Sums over the map, as graded messages: (n, c, y, x, t) to (n, c, 1, 1, t), a step later.
+
+    What reads it needs one weight a channel, where it would need one for every place of the map.
+    """
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Return sums."""
+        return later(spikes.sum((2, 3), keepdim=True))
+
+
+class CurrentRelay(torch.nn.Module):
+    """A stream of currents, and what spikes add to it, as graded messages one step later.
+
+    Relays of a stream have no threshold that could take up a scale of their weights: all weights of
+    one stream have the same, and what reads it (:class:`StreamReader`) has it too.
+
+    Parameters
+    ----------
+    kernel : of the convolution, padded by half of it
+
+    Attributes
+    ----------
+    w_scale : units of the chip that a current of 1 is
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel: int) -> None:
+        super().__init__()
+        self.synapse = slayer.synapse.Conv(
+            c_in, c_out, kernel, 1, kernel // 2, pre_hook_fx=None)
+        torch.nn.init.kaiming_normal_(self.synapse.weight, mode="fan_in", nonlinearity="relu")
+        self.w_scale = _SCALE
+
+    def forward(self, spikes: Tensor, currents: Tensor | None = None) -> Tensor:
+        """Return currents (n, c_out, y, x, t) for spikes (n, c_in, y, x, t)."""
+        added: Tensor = self.synapse(spikes)
+        return later(added if currents is None else currents + added)
+
+
+class StreamReader(cuba.Conv):  # type: ignore[misc, name-defined]
+    """Neurons that take the currents of a stream and their own bias: (n, c, y, x, t) in and out."""
+
+    has_fixed_weights = True  # for ingest
+    takes_messages = True  # for ingest: a message is in units of the chip already
+
+    def __init__(self, n_channels: int, neuron: dict[str, Any], first_step: int = 0) -> None:
+        super().__init__(
+            {**neuron, "norm": lambda: Offset(n_channels, first_step)}, n_channels, n_channels, 1,
+            groups=n_channels, pre_hook_fx=None)
+        hold_ones(self)
 
 
 class Wait(torch.nn.Module):
@@ -134,7 +186,12 @@ class Wait(torch.nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Return spikes of the same shape, ``n_steps`` later."""
-        return torch.nn.functional.pad(spikes, (self._n_steps, 0))[..., : spikes.shape[-1]]
+        return later(spikes, self._n_steps)
+
+
+def later(values: Tensor, n_steps: int = 1) -> Tensor:
+    """Return values (..., t) some steps later."""
+    return torch.nn.functional.pad(values, (n_steps, 0))[..., : values.shape[-1]]
 
 
 def spiking_conv(

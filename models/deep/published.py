@@ -13,8 +13,8 @@ that our module loads. Names of the same tensor:
     stages.1.blocks.0.downsample.neuron    layer2.0.downsample.0.module.1, .0.1     .downsample.1
     fc.synapse.weight, fc.neuron.norm.bias fc.weight, fc.bias                       the same
 
-``fc`` follows a mean over the map there; here it reads the map, with its weights divided by the
-map's size. A prefix ``module.`` of torch's DistributedDataParallel is taken off.
+``fc`` follows a mean over the map there; here it reads the map, or its sum, with its weights
+divided by the map's size. A prefix ``module.`` of torch's DistributedDataParallel is taken off.
 """
 
 from __future__ import annotations
@@ -58,13 +58,14 @@ def is_published(state: dict[str, Any]) -> bool:
 
 
 def by_our_names(
-    state: dict[str, Any], own: dict[str, Tensor], frame_scale: int = 1
+    state: dict[str, Any], own: dict[str, Tensor], n_pixels: int, frame_scale: int = 1
 ) -> dict[str, Tensor]:
     """Return a published state dict as one that the module loads.
 
     Parameters
     ----------
     own : the module's state dict; gives shapes, and what no published one has: decays and scales
+    n_pixels : places of the map that ``fc`` follows
     frame_scale : value that stands for 1 in the frames the module will see
 
     Raises
@@ -79,7 +80,7 @@ def by_our_names(
         if name is None or name not in own:
             unknown.append(key)
         else:
-            found[name] = _laid_out(name, tensor, own[name], frame_scale)
+            found[name] = _laid_out(name, tensor, own[name], n_pixels, frame_scale)
     # counted in training only, and missing from older files
     given = ("current_decay", "voltage_decay", "scales", "num_batches_tracked")
     missing = [name for name in own if name not in found and not name.endswith(given)]
@@ -114,12 +115,14 @@ def _our_name(key: str) -> str | None:
     return None
 
 
-def _laid_out(name: str, tensor: Tensor, own: Tensor, frame_scale: int) -> Tensor:
+def _laid_out(
+    name: str, tensor: Tensor, own: Tensor, n_pixels: int, frame_scale: int
+) -> Tensor:
     """Return a tensor in SLAYER's layout, which has a time axis after those of the kernel."""
-    if name == "fc.synapse.weight" and tensor.dim() == 2 and own.shape[1] % tensor.shape[1] == 0:
-        n_pixels = own.shape[1] // tensor.shape[1]
-        tensor = tensor.repeat_interleave(n_pixels, dim=1) / n_pixels
-        return tensor[..., None, None, None]
+    if name == "fc.synapse.weight" and tensor.dim() == 2:
+        if own.shape[1] == tensor.shape[1] * n_pixels:
+            tensor = tensor.repeat_interleave(n_pixels, dim=1)
+        return tensor[..., None, None, None] / n_pixels
     if name == "conv1.synapse.weight":
         tensor = tensor / frame_scale
     if name.endswith("synapse.weight"):

@@ -15,7 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.deep.blocks import GradedRelay, OrPool, Relay, integrate_and_fire, readout, spiking_conv
+from models.deep.blocks import (
+    GradedRelay,
+    GradedSum,
+    OrPool,
+    Relay,
+    integrate_and_fire,
+    readout,
+    spiking_conv,
+)
 from models.deep.published import by_our_names, is_published, unwrapped
 from models.deep.scales import ScaledNet
 
@@ -41,8 +49,9 @@ class SewResNet(ScaledNet):
     frame_scale : value that stands for 1 in frames, which come as integers; published weights of
         the first convolution are divided by it
     leak : see :func:`models.deep.blocks.integrate_and_fire`
-    has_graded_relays : whether the sum of trains that waits does so in graded relays, one a block;
-        in binary ones, each train has its own
+    has_graded_relays : whether the sum of trains that waits does so in graded relays, one a block,
+        and the last map is summed by relays, a step more; in binary ones each train has its own,
+        and ``fc`` has weights for every place of the map
 
     Attributes
     ----------
@@ -71,8 +80,11 @@ class SewResNet(ScaledNet):
         self.stages = torch.nn.ModuleList(stages)
         # the pooling and every stage but the first halve the map, rounding up
         size = [-(-pixels // (stem[1] * 2 ** len(stages))) for pixels in input_shape[1:]]
-        self.fc = readout(
-            n_channels * size[0] * size[1], n_classes, self.depth if is_balanced else 0)
+        self._n_pixels = size[0] * size[1]
+        self.sum = GradedSum() if has_graded_relays else None
+        self.depth += has_graded_relays
+        self.fc = readout(n_channels * (1 if has_graded_relays else self._n_pixels), n_classes,
+                          self.depth if is_balanced else 0)
         self.hold_scales()
 
     def forward(self, spikes: Tensor) -> Tensor:
@@ -80,6 +92,8 @@ class SewResNet(ScaledNet):
         spikes = self.maxpool(self.conv1(spikes))
         for stage in self.stages:
             spikes = stage(spikes)
+        if self.sum is not None:
+            spikes = self.sum(spikes)
         voltages: Tensor = self.fc(spikes.flatten(1, -2))
         return voltages
 
@@ -96,7 +110,7 @@ class SewResNet(ScaledNet):
         state = unwrapped(dict(state_dict))
         published = is_published(state)
         if published:
-            state = by_our_names(state, self.state_dict(), self._frame_scale)
+            state = by_our_names(state, self.state_dict(), self._n_pixels, self._frame_scale)
         problems = super().load_state_dict(state, strict, assign)
         if published:
             self.fit_scales()

@@ -5,7 +5,8 @@ the stream of currents receives all spike trains that make it up, through its ow
 synapses. The copies begin alike; pruned and quantized, each is its layer's own. Self-attention is
 made of gates: K and V meet in an AND, whose sum over all tokens drives one neuron a token, and the
 AND with Q is what the mask lets through. :mod:`models.deep.spike_transformer_published` is the
-network as published, which trains in a fraction of the time and gives the copies their weights.
+network as published, which trains in a fraction of the time and whose state dict loads here, and
+:mod:`models.deep.spike_transformer_relays` the one without copies, for chips with graded messages.
 
 Where this departs from the paper: the last pooling of the patch splitting takes the maximum of
 currents there, and of the spikes before them here; the last neurons fire before the mean over
@@ -32,12 +33,13 @@ from models.deep.blocks import (
     spiking_conv,
 )
 from models.deep.scales import ScaledNet
+from models.deep.spike_transformer_published import MASK_THRESHOLD
+from models.deep.spike_transformer_weights import LoadsPublished, copied
 
-MASK_THRESHOLD = 0.5  # of the neurons that sum K and V over tokens
 Branch = tuple[int, int]  # channels and kernel of what convolves a train into the stream
 
 
-class SpikeTransformer(ScaledNet):
+class SpikeTransformer(LoadsPublished, ScaledNet):
     """``(n, c, y, x, t)`` in, voltages ``(n, n_classes, t)`` out; their sum over t decides.
 
     Parameters
@@ -48,14 +50,21 @@ class SpikeTransformer(ScaledNet):
     input_shape : (c, y, x)
     pooling : which of the four stages of the patch splitting halve the map
     tau : of leaky neurons, steps
+    frame_scale : value that stands for 1 in frames, which come as integers; published weights of
+        the first convolution are divided by it
     """
 
     def __init__(
         self, n_channels: int = 512, n_blocks: int = 8, *, mlp_ratio: float = 4.0,
         input_shape: Sequence[int] = (3, 224, 224), n_classes: int = 1000,
         pooling: Sequence[bool] = (True, True, True, True), tau: float = 2.0,
+        frame_scale: int = 1,
     ) -> None:
         super().__init__()
+        self.published_arguments = {
+            "n_channels": n_channels, "n_blocks": n_blocks, "mlp_ratio": mlp_ratio,
+            "input_shape": input_shape, "n_classes": n_classes, "pooling": pooling, "tau": tau}
+        self.frame_scale = frame_scale
         neuron, hidden = leaky(tau), round(mlp_ratio * n_channels)
         n_tokens = token_map(input_shape, pooling)
         widths = [input_shape[0], n_channels // 8, n_channels // 4, n_channels // 2]
@@ -86,6 +95,10 @@ class SpikeTransformer(ScaledNet):
             trains = block(trains)
         voltages: Tensor = self.head(self.last(torch.cat(trains, 1)).flatten(1, -2))
         return voltages
+
+    def take(self, published: Any) -> None:
+        """Take the weights of a published network."""
+        copied(published, self)
 
 
 class Block(torch.nn.Module):

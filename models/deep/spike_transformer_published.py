@@ -4,7 +4,7 @@ The names are those of BICLab/Spike-Driven-Transformer (``patch_embed.proj_conv3
 ``block.0.attn.q_conv.weight``, ``block.0.mlp.fc1_bn.bias``, ``head.weight``), so that a state dict
 of theirs loads as it is. The stream of membrane currents is computed once and added to. Every
 neuron takes a step, as in :class:`~models.deep.spike_transformer.SpikeTransformer`, whose weights
-:mod:`models.deep.spike_transformer_copies` makes of these; what departs from the paper is told
+:mod:`models.deep.spike_transformer_weights` makes of these; what departs from the paper is told
 there.
 """
 
@@ -17,12 +17,12 @@ import torch
 from lava.lib.dl import slayer
 from torch import Tensor
 
-from models.deep.blocks import leaky
+from models.deep.blocks import later, leaky
 from models.deep.leaky_integrator import LeakyIntegrator
 from models.deep.published import unwrapped
-from models.deep.spike_transformer import MASK_THRESHOLD
 from pipeline.errors import CheckpointError
 
+MASK_THRESHOLD = 0.5  # of the neurons that sum K and V over tokens
 _N_NAMED = 3  # names in a message
 _UNUSED = ("attn.talking_heads.weight",)  # theirs holds it and does not use it
 
@@ -196,7 +196,3 @@ def pooled(spikes: Tensor) -> Tensor:
     """Return the maxima of 3 x 3 spikes, every second row and column, one step later."""
     return later(torch.nn.functional.max_pool3d(spikes, (3, 3, 1), (2, 2, 1), (1, 1, 0)))
 
-
-def later(values: Tensor) -> Tensor:
-    """Return values one step later."""
-    return torch.nn.functional.pad(values, (1, 0))[..., :-1]

@@ -91,7 +91,7 @@ class _Observer(TorchFunctionMode):
         # an id is only unique while its object lives; the copy tells if it was altered later
         self._held: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._depth = 0
-        self._received = 0
+        self._received: tuple[int, ...] = ()
         self._called: set[str] = set()
         self._add(Node("input", "input", (), tuple(spikes.shape[1:-1])), spikes)
 
@@ -120,7 +120,9 @@ class _Observer(TorchFunctionMode):
                         "layers are not supported, use one block per call"
                     )
                 self._called.add(name)
-                self._received = self.position(args[0], f"layer '{name}': its input")
+                self._received = tuple(
+                    self.position(given, f"layer '{name}': its input")
+                    for given in args if isinstance(given, torch.Tensor))
 
         return hook
 
@@ -128,7 +130,7 @@ class _Observer(TorchFunctionMode):
         """Return the hook that a call ends with."""
         def hook(_: torch.nn.Module, __: Any, output: Any) -> None:
             if self._depth == 1:
-                node = Node("call", name, (self._received,), tuple(output.shape[1:-1]))
+                node = Node("call", name, self._received, tuple(output.shape[1:-1]))
                 self._add(node, output)
             self._depth -= 1
 

@@ -35,7 +35,7 @@ from pipeline.ingest.slayer_graded import (
     trace_of,
 )
 from pipeline.ingest.slayer_norm import unfold
-from pipeline.ingest.slayer_relay import is_relay, to_relay
+from pipeline.ingest.slayer_relay import is_relay, message_scale, set_relay, to_relay
 from pipeline.model_folder import ModelFolder
 from pipeline.network import INPUT, Join, Layer, Network, Readout, Shape
 from pipeline.neuron import CubaNeuron, RelayNeuron, ResonatorNeuron
@@ -105,9 +105,10 @@ def write_back(module: torch.nn.Module, network: Network) -> None:
     forget(module)
     blocks = dict(module.named_modules())
     for layer in network.layers:
-        if isinstance(layer.neuron, RelayNeuron):
-            continue  # it has no weights of its own
         block = blocks[layer.name]
+        if isinstance(layer.neuron, RelayNeuron):
+            set_relay(block, layer)
+            continue
         scale = block.neuron.w_scale
         for synapse in layer.synapses:
             if not synapse.is_fixed:
@@ -164,9 +165,9 @@ def run_module(module: torch.nn.Module, network: Network, spikes: NDArray[np.uin
         if is_voltage and name == last:
             return lambda _block, _args, output: traces[name].append(
                 output.numpy().astype(np.float64))
-        layer = network.layer(name)
+        layer, scale = network.layer(name), message_scale(blocks[name])
         return lambda _block, _args, output: traces[name].append(
-            trace_of(network, layer, output.numpy()))
+            trace_of(network, layer, output.numpy() * scale))
 
     hooks = [blocks[name].register_forward_hook(record(name)) for name in traces]
     try:
@@ -234,8 +235,8 @@ def _graph(
             if isinstance(block, AVERAGES):
                 readout = Readout(n_outputs=block.num_outputs)
         else:
-            source, in_shape = sources[node.sources[0]], nodes[node.sources[0]].shape
-            layers.append(_layer(node, block, source, in_shape))
+            given = tuple(sources[position] for position in node.sources)
+            layers.append(_layer(node, block, given, nodes[node.sources[0]].shape))
             sources.append(node.name)
             if isinstance(block, cuba.Affine):
                 readout = Readout("voltage")
@@ -248,11 +249,11 @@ def _graph(
     return layers, joins, readout
 
 
-def _layer(node: Node, block: Any, source: str, in_shape: Shape) -> Layer:
+def _layer(node: Node, block: Any, sources: tuple[str, ...], in_shape: Shape) -> Layer:
     if is_relay(block):
-        return to_relay(node.name, block, source, node.shape)
+        return to_relay(node.name, block, sources, in_shape, node.shape)
     to = to_graded_layer if isinstance(block, GRADED) else to_layer
-    return to(node.name, block, source, in_shape, node.shape)
+    return to(node.name, block, sources[0], in_shape, node.shape)
 
 
 def _is_passed(block: torch.nn.Module) -> bool:

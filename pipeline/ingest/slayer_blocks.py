@@ -140,7 +140,8 @@ def group_of(name: str, block: Any, synapse: Any, source: str, in_shape: Shape) 
     """Return the synapse group that a block's synapse, or one part of a complex one, is."""
     if isinstance(block, cuba.Input):
         return _input_transform(name, block, source, in_shape)
-    weight = _integers(synapse, block.neuron.w_scale)
+    takes_messages = getattr(block, "takes_messages", False)
+    weight = _integers(synapse, 1 if takes_messages else block.neuron.w_scale)
     if isinstance(block, _CONVOLUTIONS):
         weight = weight[..., 0]
         geometry = ConvGeometry(_pair(synapse.stride), _pair(synapse.padding),
@@ -150,8 +151,8 @@ def group_of(name: str, block: Any, synapse: Any, source: str, in_shape: Shape) 
         allowed = _allowed(block, weight.shape)
         is_shape = allowed is not None and getattr(block, "mask_is_shape", False)
         n_absent = int(np.sum(~allowed)) if is_shape else 0  # type: ignore[operator]
-        return Synapse(name, source, weight, geometry, allowed=allowed, n_absent=n_absent,
-                       is_fixed=getattr(block, "has_fixed_weights", False))
+        return Synapse(name, source, weight, geometry, 8 if takes_messages else None, allowed,
+                       getattr(block, "has_fixed_weights", False), n_absent=n_absent)
     weight = weight.reshape(len(weight), -1)
     return Synapse(name, source, weight, allowed=_allowed(block, weight.shape))
 

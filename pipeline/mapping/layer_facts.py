@@ -27,26 +27,31 @@ _FAMILIES: dict[type, NeuronFamily] = {
     RelayNeuron: "graded-relay"}
 
 
-def message_bounds(network: Network) -> dict[str, int]:
-    """Return the largest message that each layer can send, by name: 1 but of graded relays."""
-    bounds = {layer.name: 1 for layer in network.layers} | {INPUT: 1}
+Bounds = Mapping[str, tuple[int, int]]
+
+
+def message_bounds(network: Network) -> dict[str, tuple[int, int]]:
+    """Return the least and the largest message of each layer: 0 and 1 but of graded relays."""
+    bounds = {layer.name: (0, 1) for layer in network.layers} | {INPUT: (0, 1)}
     joins = {join.name: join for join in network.joins}
 
-    def bound(source: str) -> int:
+    def bound(source: str) -> tuple[int, int]:
         if source not in joins:
             return bounds[source]
-        parts = [bound(name) for name in joins[source].sources]
-        return sum(parts) if joins[source].kind == "add" else max(parts)
+        low, high = zip(*(bound(name) for name in joins[source].sources), strict=True)
+        return (sum(low), sum(high)) if joins[source].kind == "add" else (min(low), max(high))
 
     for layer in network.layers:
         if isinstance(layer.neuron, RelayNeuron):
-            bounds[layer.name] = sum(
-                int(np.abs(group.weight).reshape(len(group.weight), -1).sum(axis=1).max())
-                * bound(group.source) for group in layer.synapses)
+            of_sources = {group.source: bound(group.source) for group in layer.synapses}
+            below, above = (
+                int(np.sum([_largest(g, sign, of_sources) for g in layer.synapses], 0).max())
+                for sign in (-1, 1))
+            bounds[layer.name] = (-below, above)
     return bounds
 
 
-def facts_of(layer: Layer, bounds: Mapping[str, int] | None = None) -> LayerFacts:
+def facts_of(layer: Layer, bounds: Bounds | None = None) -> LayerFacts:
     """Return the facts of a layer; parameters per channel count with their extremes.
 
     Parameters
@@ -100,7 +105,7 @@ def _leak(neuron: Neuron, decays: dict[str, tuple[int, ...]]) -> float:
 
 
 def _worst_case(
-    layer: Layer, groups: Iterable[Synapse], sign: int, bounds: Mapping[str, int]
+    layer: Layer, groups: Iterable[Synapse], sign: int, bounds: Bounds
 ) -> int:
     """Return the largest input of one sign that a neuron can take in a step, in state units.
 
@@ -109,13 +114,20 @@ def _worst_case(
     worst = 0
     for part in ("real", "imag"):
         inputs = [
-            _per_neuron(layer, group, np.maximum(sign * group.weight.astype(np.int64), 0))
-            * bounds.get(group.source, 1)
-            for group in groups if group.part == part
+            np.repeat(largest, layer.n_neurons // len(largest))
+            for largest in (_largest(g, sign, bounds) for g in groups if g.part == part)
         ]
         if inputs:
             worst = max(worst, int(sum(inputs[1:], start=inputs[0]).max()))
     return worst << 6
+
+
+def _largest(group: Synapse, sign: int, bounds: Bounds) -> NDArray[np.int64]:
+    """Return the largest sum of one sign that each row of a group can add, (rows,), not below 0."""
+    low, high = bounds.get(group.source, (0, 1))
+    weight = group.weight.astype(np.int64).reshape(len(group.weight), -1)
+    sums: NDArray[np.int64] = np.maximum(sign * weight * high, sign * weight * low).sum(axis=1)
+    return np.maximum(sums, 0)
 
 
 def _per_neuron(layer: Layer, group: Synapse, values: NDArray[np.generic]) -> NDArray[np.int64]:

@@ -1,0 +1,128 @@
+"""Spike-driven transformer (Yao et al. 2023, arXiv 2307.01694) on cores with graded messages.
+
+The stream of membrane currents is what is published: one relay at every addition sends it on as a
+graded message (Loihi 2 has them, Loihi 1 does not), and no synapse is there twice, as it is in
+:mod:`models.deep.spike_transformer`. A relay takes a step and the branches wait for nothing: all
+spikes are those of the published network, as many steps later as there are relays before them. The
+last sum over tokens is one of graded relays too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.deep.blocks import (
+    And,
+    CurrentRelay,
+    GradedSum,
+    OrPool,
+    StreamReader,
+    leaky,
+    readout,
+    spiking_conv,
+)
+from models.deep.scales import ScaledNet
+from models.deep.spike_transformer import TokenSum, token_map
+from models.deep.spike_transformer_published import MASK_THRESHOLD
+from models.deep.spike_transformer_weights import LoadsPublished, relayed
+
+
+class RelayedSpikeTransformer(LoadsPublished, ScaledNet):
+    """``(n, c, y, x, t)`` in, voltages ``(n, n_classes, t)`` out; their sum over t decides.
+
+    Takes the arguments of :class:`~models.deep.spike_transformer.SpikeTransformer`.
+
+    Attributes
+    ----------
+    n_relays : steps by which the stream is later at its end than that of the published network
+    depth : steps after which the input reaches the output by the longest way
+    """
+
+    def __init__(
+        self, n_channels: int = 512, n_blocks: int = 8, *, mlp_ratio: float = 4.0,
+        input_shape: Sequence[int] = (3, 224, 224), n_classes: int = 1000,
+        pooling: Sequence[bool] = (True, True, True, True), tau: float = 2.0,
+        frame_scale: int = 1,
+    ) -> None:
+        super().__init__()
+        self.published_arguments = {
+            "n_channels": n_channels, "n_blocks": n_blocks, "mlp_ratio": mlp_ratio,
+            "input_shape": input_shape, "n_classes": n_classes, "pooling": pooling, "tau": tau}
+        self.frame_scale = frame_scale
+        neuron, hidden = leaky(tau), round(mlp_ratio * n_channels)
+        n_tokens = token_map(input_shape, pooling)
+        widths = [input_shape[0], n_channels // 8, n_channels // 4, n_channels // 2]
+        splitting = list[Any]()
+        for (c_in, c_out), is_pooled in zip(pairwise(widths), pooling, strict=False):
+            splitting.append(spiking_conv(c_in, c_out, 3, neuron=neuron))
+            splitting += [OrPool(c_out, 3, 2, padding=1)] * is_pooled
+        if pooling[3]:
+            splitting.append(OrPool(widths[-1], 3, 2, padding=1))
+        self.splitting = torch.nn.ModuleList(splitting)
+        self.tokens = CurrentRelay(widths[-1], n_channels, 3)
+        self.position = StreamReader(n_channels, neuron, 1)
+        self.positioned = CurrentRelay(n_channels, n_channels, 3)
+        self.blocks = torch.nn.ModuleList(
+            RelayedBlock(n_channels, hidden, n_tokens, tau, 2 + 2 * index)
+            for index in range(n_blocks))
+        self.n_relays = 2 + 2 * n_blocks
+        self.last = StreamReader(n_channels, neuron, self.n_relays)
+        self.sum = GradedSum()
+        self.head = readout(n_channels, n_classes, self.n_relays + 1)
+        self.depth = len(splitting) + 3 + 10 * n_blocks + 2
+        self.hold_scales()
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """Return voltages (n, n_classes, t) for spikes or frames (n, c, y, x, t)."""
+        for part in self.splitting:
+            spikes = part(spikes)
+        currents = self.tokens(spikes)
+        currents = self.positioned(self.position(currents), currents)
+        for block in self.blocks:
+            currents = block(currents)
+        voltages: Tensor = self.head(self.sum(self.last(currents)).flatten(1, -2))
+        return voltages
+
+    def take(self, published: Any) -> None:
+        """Take the weights of a published network."""
+        relayed(published, self)
+
+
+class RelayedBlock(torch.nn.Module):
+    """Self-attention and perceptron, each added to currents (n, n_channels, rows, columns, t).
+
+    Parameters
+    ----------
+    n_tokens : (rows, columns)
+    first_step : relays before the block; biases begin so much later
+    """
+
+    def __init__(
+        self, n_channels: int, hidden: int, n_tokens: tuple[int, int], tau: float, first_step: int
+    ) -> None:
+        super().__init__()
+        neuron = leaky(tau)
+        self.shortcut = StreamReader(n_channels, neuron, first_step)
+        self.query, self.key, self.value = (
+            spiking_conv(n_channels, n_channels, 1, neuron=neuron, first_step=first_step)
+            for _ in range(3))
+        self.key_and_value, self.masked = And(n_channels), And(n_channels)
+        self.mask = TokenSum(n_channels, n_tokens, leaky(tau, MASK_THRESHOLD))
+        self.attended = CurrentRelay(n_channels, n_channels, 1)
+        self.fc1 = StreamReader(n_channels, neuron, first_step + 1)
+        self.fc2 = spiking_conv(n_channels, hidden, 1, neuron=neuron, first_step=first_step + 1)
+        self.perceived = CurrentRelay(hidden, n_channels, 1)
+
+    def forward(self, currents: Tensor) -> Tensor:
+        """Return currents of the same shape."""
+        spikes = self.shortcut(currents)
+        mask = self.mask(self.key_and_value(self.key(spikes) + self.value(spikes)))
+        currents = self.attended(self.masked(self.query(spikes) + mask), currents)
+        perceived: Tensor = self.perceived(self.fc2(self.fc1(currents)), currents)
+        return perceived
+
