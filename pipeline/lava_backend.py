@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pipeline.emulate import BiasFrom, Trace, check_input
 from pipeline.errors import ExportError
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.graded import encodes, file_dtype
-from pipeline.lava_session import run_within_limit
+from pipeline.lava_session import Telling, run_within_limit
 from pipeline.lower import without_joins
 from pipeline.mapping.placement import Placement
 from pipeline.network import INPUT, Layer, Network
@@ -57,6 +57,7 @@ class LavaRun:
 def run_lava(
     net_file: Path | None, network: Network, spikes: NDArray[np.uint8], time_limit_s: float, *,
     with_states: bool = False, bias_from: BiasFrom = "power_on",
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> LavaRun:
     """Return what every layer does as Lava computes it; all steps, each sample from rest.
 
@@ -65,26 +66,31 @@ def run_lava(
     net_file : read by the stock NetX loader; None wires the same processes from ``network``
     spikes : (n, *input_shape, t) integers
     with_states : whether currents and voltages are recorded
+    time_limit_s : for building and the first step, and for each step after it
     bias_from : when biases begin to act; stock Lava has them from ``power_on``
+    on_progress : called now and then with how far it is
 
     Raises
     ------
     LavaError
-        If Lava exceeds ``time_limit_s`` seconds or dies.
+        If Lava makes no step within ``time_limit_s`` seconds or dies.
     ExportError
         If the stock loader finds other bits or weights than ``network`` declares.
     """
     (run,) = run_lava_many([LavaJob(network, spikes, net_file, with_states, bias_from)],
-                           time_limit_s)
+                           time_limit_s, on_progress)
     return run
 
 
-def run_lava_many(jobs: Sequence[LavaJob], time_limit_s: float) -> list[LavaRun]:
+def run_lava_many(
+    jobs: Sequence[LavaJob], time_limit_s: float,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> list[LavaRun]:
     """Return the runs of several networks, one after another in one process: imports cost most.
 
     Parameters
     ----------
-    time_limit_s : of all together
+    time_limit_s : for building and the first step of each, and for each step after it
 
     Raises
     ------
@@ -98,7 +104,8 @@ def run_lava_many(jobs: Sequence[LavaJob], time_limit_s: float) -> list[LavaRun]
         for index, job in enumerate(jobs):
             (folder / str(index)).mkdir()
             job.write(folder / str(index))
-        n_attempts = run_within_limit(folder, time_limit_s)
+        n_steps = sum(len(job.spikes) * (job.spikes.shape[-1] + 1) for job in jobs)
+        n_attempts = run_within_limit(folder, time_limit_s, Telling(n_steps, on_progress))
         elapsed = time.perf_counter() - begin
         return [job.read(folder / str(index), elapsed, n_attempts)
                 for index, job in enumerate(jobs)]

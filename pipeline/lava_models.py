@@ -40,7 +40,7 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._files = _opened(proc_params)
+        self._files, self._progress = _opened(proc_params), _progress(proc_params)
         self._counter = CoreCounter(proc_params)
 
     def run_spk(self) -> None:
@@ -65,6 +65,7 @@ class SampleLif(PyLifModelBitAcc):  # type: ignore[misc]
         written = {"spikes": self.s_out_buff, "u": self.u, "v": self.v}
         for quantity, file in self._files.items():
             file[step] = written[quantity]
+        self._progress[:] = step + 1
 
 
 def _opened(proc_params: Any) -> dict[str, Any]:
@@ -73,6 +74,12 @@ def _opened(proc_params: Any) -> dict[str, Any]:
         quantity: np.memmap(path, np.dtype(kind), "r+").reshape(-1, *proc_params["shape"])
         for quantity, (path, kind) in proc_params["files"].items()
     }
+
+
+def _progress(proc_params: Any) -> Any:
+    """Return where to write how many steps are done, nowhere unless the process is asked to."""
+    path = proc_params.get("progress")
+    return np.zeros(1, dtype=np.int64) if path is None else np.memmap(path, np.int64, "r+")
 
 
 class _Tap:
@@ -102,7 +109,7 @@ class _Sample:
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)  # type: ignore[call-arg]
-        self._files = _opened(proc_params)
+        self._files, self._progress = _opened(proc_params), _progress(proc_params)
         self._counter = CoreCounter(proc_params)
 
     def run_spk(self) -> None:
@@ -137,6 +144,7 @@ class _Sample:
                 file[step] = tap.sent
             elif quantity in self._recorded:
                 file[step] = getattr(self, self._recorded[quantity])
+        self._progress[:] = step + 1
 
 
 class SampleDelta(_Sample, PyDeltaModelFixed):  # type: ignore[misc]

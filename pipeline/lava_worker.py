@@ -25,6 +25,7 @@ from pipeline.account.lava_counting import counted_files
 from pipeline.artifact import load_artifact
 from pipeline.graded import depths, encodes, file_dtype
 from pipeline.lava_models import MODELS
+from pipeline.lava_session import PROGRESS
 from pipeline.lava_wiring import wire
 from pipeline.network import Layer, Network
 from pipeline.neuron import CubaNeuron
@@ -60,6 +61,8 @@ def main(folder: Path) -> None:
         for process in (neuron, *synapses):
             process.proc_params["n_steps"] = job["n_steps"]
             process._log_config.level = logging.ERROR
+    np.zeros(1, dtype=np.int64).tofile(folder / PROGRESS)
+    processes[-1][0].proc_params["progress"] = str(folder / PROGRESS)
     config = Loihi2SimCfg(select_tag="fixed_pt", exception_proc_model_map=MODELS)
     root.run(condition=RunSteps(num_steps=n_total), run_cfg=config)
     root.stop()

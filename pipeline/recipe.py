@@ -162,7 +162,8 @@ class EvaluateRecipe(_Section):
 class VerifyRecipe(_Section):
     """Test samples on which SLAYER, emulator and Lava must agree, and Lava's time limit.
 
-    A run that exceeds the limit is started once more: Lava rarely hangs by itself.
+    The limit is for building the network and its first step, and for every step after it. A run
+    that exceeds it is started once more: Lava rarely hangs by itself.
     """
 
     n_samples: Count = 20

@@ -162,6 +162,7 @@ def _lava(context: Context) -> Any:
         context.out / "network.net" if is_stock else None, context.value("quantize").network,
         data.spikes, context.recipe.verify.lava_time_limit_s, bias_from="first_input",
         with_states=context.value("quantize").network.readout.quantity == "voltage",
+        on_progress=context.progress,
     )
 
 

@@ -180,4 +180,4 @@ class TestBadInputFoundWhileWorking:
     def test_lava_beyond_its_time_limit(self, model, tmp_path, capsys, deploy, edit_yaml):
         edit_yaml(model / "recipe.yaml", verify={"n_samples": 5, "lava_time_limit_s": 0.5})
         expect_error(deploy(model, tmp_path / "out"), tmp_path / "out", capsys,
-                     "did not finish within", "lava_time_limit_s")
+                     "did not finish a step within", "lava_time_limit_s")
