@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bank import LayerBank
-from pipeline.calibrate import Calibration, asymmetric_curvature
+from pipeline.calibrate import Calibration
 from pipeline.compress import Pruning, Scaling, damped
 from pipeline.compress.curvature import asymmetric_target
 from pipeline.compress.pattern import UNSTRUCTURED
@@ -30,6 +30,7 @@ from pipeline.compress_synapse import (
     quantize_synapse,
     quantizer_of,
 )
+from pipeline.curvatures import InputKey, asymmetric_curvature, input_key
 from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses
 from pipeline.kept_parts import KeptParts
 from pipeline.levels import allocate_levels
@@ -47,6 +48,7 @@ _TOLD_AFTER_S = 60.0
 
 Progress = Callable[[str], None]
 Spikes = NDArray[np.uint8]
+Latest = dict[InputKey, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 def method_of(recipe: Recipe) -> Method:
@@ -113,6 +115,7 @@ def _sequential(
     """Return the groups, each compressed for the spikes of the compressed layers before it."""
     outputs, needed_until = {INPUT: spikes}, last_uses(network)
     compressed: dict[str, CompressedSynapse] = {}
+    latest: Latest = {}
     tell = _Telling(network, levels, on_progress, len(spikes) * spikes.shape[-1])
     for index, (layer, (_, dense)) in enumerate(
             zip(network.layers, emulate_layers(dense_network, spikes), strict=True)):
@@ -129,7 +132,7 @@ def _sequential(
                 else:
                     make = partial(
                         _towards_dense, network, layer, synapse, calibration.objective, method,
-                        level, ours, theirs, bank)
+                        level, ours, theirs, bank, latest)
                 compressed[synapse.name] = kept.get(synapse.name, make)
         integers, _ = integer_layer(layer, compressed)
         per = recipe.compress.match_rates
@@ -143,10 +146,19 @@ def _sequential(
 
 def _towards_dense(
     network: Network, layer: Layer, synapse: Synapse, objective: str, method: Method, level: Level,
-    ours: Spikes, theirs: Spikes, bank: LayerBank,
+    ours: Spikes, theirs: Spikes, bank: LayerBank, latest: Latest,
 ) -> CompressedSynapse:
-    """Return a group that, from our spikes, comes nearest to the potential it has from theirs."""
-    raw, cross = asymmetric_curvature(layer, synapse, ours, theirs, objective)
+    """Return a group that, from our spikes, comes nearest to the potential it has from theirs.
+
+    Parameters
+    ----------
+    latest : the curvatures last computed; queries, keys and values follow each other and share them
+    """
+    key = input_key(layer, synapse, objective)
+    if key not in latest:
+        latest.clear()
+        latest[key] = asymmetric_curvature(layer, synapse, ours, theirs, objective)
+    raw, cross = latest[key]
     hessian = damped(raw, method.damping_frac)
     pulled, target = damped(raw, _PULL_FRAC), damped(cross, _PULL_FRAC, like=raw)
     rows = synapse.weight.astype(np.float64).reshape(len(hessian), -1, hessian.shape[-1])

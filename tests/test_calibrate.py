@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from pipeline import calibrate as calibration
-from pipeline.calibrate import asymmetric_curvature, calibrate
+from pipeline import curvatures
+from pipeline.calibrate import calibrate
 from pipeline.compress import filter_spikes
+from pipeline.curvatures import asymmetric_curvature
 from pipeline.emulate import emulate
 from pipeline.errors import CalibrationError, DeviceError
 from pipeline.network import ConvGeometry, CubaNeuron
@@ -47,7 +49,7 @@ def test_curvature_does_not_depend_on_the_chunk_size(
     network = dense_chain() if kind == "dense" else conv_chain()
     spikes = random_spikes(network, n_samples=5)
     whole = calibrate(network, spikes, "").curvatures
-    monkeypatch.setattr(calibration, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(curvatures, "_CHUNK_BYTES", 1)
     by_sample = calibrate(network, spikes, "").curvatures
     for name in whole:
         assert np.allclose(whole[name].hessian, by_sample[name].hessian, rtol=1e-12)
@@ -134,7 +136,7 @@ def test_curvature_is_of_our_input_and_the_cross_term_of_both(
     A, B = (filter_spikes(torch.from_numpy(x), 1024, 128).movedim(1, -1).reshape(-1, 12).numpy()
             for x in (ours, theirs))
     for chunk in (1 << 20, 1):
-        monkeypatch.setattr(calibration, "_CHUNK_BYTES", chunk)
+        monkeypatch.setattr(curvatures, "_CHUNK_BYTES", chunk)
         hessian, cross = asymmetric_curvature(layer, layer.synapses[0], ours, theirs, "smp")
         assert np.allclose(hessian[0], 2 * A.T @ A / 4, rtol=1e-12)
         assert np.allclose(cross[0], 2 * A.T @ B / 4, rtol=1e-12)
@@ -212,3 +214,33 @@ def test_cuda_asked_for_and_absent_is_an_error(dense_chain: Any, random_spikes: 
     network = dense_chain()
     with pytest.raises(DeviceError, match="'cuda' was asked for"):
         calibrate(network, random_spikes(network), "", device="cuda")
+
+
+def test_groups_that_hear_the_same_share_one_sum(
+    dense_chain: Any, random_spikes: Any, monkeypatch: Any
+) -> None:
+    network = dense_chain()
+    first, last = network.layers
+    # queries, keys, values: three layers on one source; one of them has other neurons
+    twin = replace(first, name="twin", synapses=(replace(first.synapses[0], name="twin"),))
+    other = replace(first, name="other", synapses=(replace(first.synapses[0], name="other"),),
+                    neuron=CubaNeuron(300, 2000, 120))
+    spikes = random_spikes(network, n_samples=5)
+    alone = {
+        layer.name: calibrate(network.with_layers((layer,)), spikes, "").curvatures[layer.name]
+        for layer in (first, twin, other)}
+    summed = []
+    add = curvatures.CurvatureSum.add
+    monkeypatch.setattr(
+        curvatures.CurvatureSum, "add",
+        lambda self, layer, synapse, *rest: (summed.append(synapse.name),
+                                             add(self, layer, synapse, *rest)))
+    monkeypatch.setattr(calibration, "_SAMPLES_AT_ONCE", 2)
+    together = calibrate(
+        network.with_layers((first, twin, other, last)), spikes, "").curvatures
+    assert set(together) == {"fc0", "twin", "other", "fc1"}
+    assert summed == 3 * ["fc0", "other", "fc1"]
+    for name, curvature in alone.items():
+        assert np.allclose(together[name].hessian, curvature.hessian, rtol=1e-12)
+        assert together[name].n_rows == curvature.n_rows
+    assert not np.allclose(together["other"].hessian, together["fc0"].hessian)

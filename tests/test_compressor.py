@@ -10,11 +10,12 @@ import pytest
 
 from pipeline import compressor
 from pipeline.bank import LayerBank
-from pipeline.calibrate import Calibration, asymmetric_curvature, calibrate
+from pipeline.calibrate import Calibration, calibrate
 from pipeline.compress import INPUTS, damped
 from pipeline.compress.curvature import asymmetric_target
 from pipeline.compress_synapse import CompressedSynapse
 from pipeline.compressor import compress_network, method_of
+from pipeline.curvatures import asymmetric_curvature
 from pipeline.emulate import emulate
 from pipeline.errors import CompressionError, DeviceError
 from pipeline.network import Network

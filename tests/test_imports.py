@@ -17,7 +17,7 @@ LAVA = {
 }
 NIR = {"pipeline/export_nir.py", "pipeline/ingest/nir_graph.py"}
 TORCH = {
-    "pipeline/calibrate.py", "pipeline/ingest/checkpoint.py", "pipeline/ingest/slayer.py",
+    "pipeline/curvatures.py", "pipeline/ingest/checkpoint.py", "pipeline/ingest/slayer.py",
     "pipeline/ingest/slayer_graded.py", "pipeline/ingest/slayer_relay.py",
     "pipeline/ingest/observe.py", "pipeline/neuron_pruning.py",
 }
