@@ -20,6 +20,7 @@ from pipeline.context import Context
 from pipeline.emulate import emulate
 from pipeline.errors import OutputError
 from pipeline.lower import without_joins
+from pipeline.mapping.join_ways import join_ways
 from pipeline.mapping.place import cautions
 from pipeline.network import INPUT
 from pipeline.report.document_activity import build_activity
@@ -68,6 +69,8 @@ def build_document(context: Context) -> Section:
         "before_after": build_before_after(context, dense, dense_trace, trace),
         "activity": build_activity(dense, dense_trace, network, trace),
         "energy": build_energy(context.value("energy"), context.target, cores),
+        "joins": [asdict(ways) for ways in join_ways(
+            context.value("quantize").full, context.target, context.recipe.place.formats)],
         "over_time": build_over_time(
             context.value("energy"), [layer.name for layer in network.layers]),
         "equivalence": [

@@ -164,6 +164,19 @@ def equivalence(document: Row) -> Table:
     ])
 
 
+def joins(document: Row) -> Table:
+    """Return both ways of every sum, and why one was taken."""
+    columns: list[Column] = [
+        column("sum", "join"), ("of", lambda r: ", ".join(r["sources"]), str),
+        ("heard by", lambda r: ", ".join(r["heard_by"]), str)]
+    for key, what in (("n_cores", "cores"), ("memory_bits", "memory, bits")):
+        columns += [
+            (f"{what}, {way}", lambda r, w=way, k=key: r[w] and r[w][k], exact)  # type: ignore[misc]
+            for way in ("copies", "relay")]
+    return build("Sums of spikes, by copies of synapses or by a relay", document["joins"],
+                 [*columns, column("why", "reason")])
+
+
 def ledger(document: Row) -> Table:
     """Return everything that was rounded, clipped, scaled or dropped."""
     return build("Ledger of changes", document["ledger"], [
