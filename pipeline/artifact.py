@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.errors import OutputError
 
 SCHEMA_VERSION = 1
 
@@ -34,6 +37,16 @@ def save_artifact(path: Path, value: Any, meta: dict[str, Any]) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_space(folder: Path, n_bytes: int, what: str) -> None:
+    """Raise OutputError unless a folder's disk has room for what is about to be computed."""
+    n_free = shutil.disk_usage(folder).free
+    if n_free < n_bytes:
+        raise OutputError(
+            f"'{folder}': {what} of this network take up to {n_bytes / 1e9:.2g} GB, "
+            f"{n_free / 1e9:.2g} GB are free; free some, or choose a folder on another disk "
+            "(OUT= or --out)")
 
 
 def _write_archive(file: BinaryIO, arrays: dict[str, NDArray[Any]]) -> None:

@@ -7,19 +7,24 @@ chunks: memory does not grow with their number.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.compress.linalg import on_device
-from pipeline.curvatures import Curvature, CurvatureSum, InputKey, input_key
+from pipeline.curvatures import Curvature, CurvatureSum, InputKey, input_key, input_sum
 from pipeline.emulate_layers import emulate_layers, last_uses
+from pipeline.kept_parts import KeptParts
 from pipeline.network import Network
 from pipeline.synaptic_input import source_spikes
 
 _SAMPLES_AT_ONCE = 64
+_TOLD_AFTER_S = 10.0
 _TRACE_BYTES = 2 << 30
 _DEAD_INPUT_ADVICE_FRAC = 0.3
 
@@ -52,6 +57,7 @@ def calibrate(
     objective: str = "smp",
     damping_frac: float = 0.01,
     device: str = "cpu",
+    kept: KeptParts | None = None,
 ) -> Calibration:
     """Return the curvature of every synapse group.
 
@@ -62,6 +68,7 @@ def calibrate(
     on_progress : called with what is worked on
     damping_frac : only to state the condition after damping
     device : cpu or cuda
+    kept : sums that an interrupted run has made; none by default
 
     Raises
     ------
@@ -70,7 +77,7 @@ def calibrate(
     DeviceError
         If the device is absent.
     """
-    where = on_device(device)
+    where, kept = on_device(device), kept or KeptParts()
     # queries, keys and values hear the same spikes through the same window: one sum for all
     key_of = {
         s.name: input_key(layer, s, objective)
@@ -79,15 +86,22 @@ def calibrate(
     n_spikes = {layer.name: np.zeros(layer.shape[0]) for layer in network.layers}
     n_at_once = _samples_at_once(network, spikes.shape[-1])
     for begin in range(0, len(spikes), n_at_once):
-        on_progress(f"samples {begin + 1} to {min(begin + n_at_once, len(spikes))}")
+        batch = f"samples {begin + 1} to {min(begin + n_at_once, len(spikes))}"
+        on_progress(batch)
+        told = time.monotonic()
         for layer, outputs in emulate_layers(network, spikes[begin : begin + n_at_once]):
             output = outputs[layer.name]
             n_spikes[layer.name] += np.count_nonzero(
                 np.moveaxis(output, 1, 0).reshape(layer.shape[0], -1), axis=1)
             for synapse in layer.synapses:
                 if not synapse.is_fixed and sums[key_of[synapse.name]].n_samples == begin:
+                    if time.monotonic() - told > _TOLD_AFTER_S:
+                        on_progress(f"{batch}, {synapse.name}")
+                        told = time.monotonic()
                     source = source_spikes(network, outputs, synapse.source)
-                    sums[key_of[synapse.name]].add(layer, synapse, source, objective, where)
+                    sums[key_of[synapse.name]].add(kept.get(
+                        f"{synapse.name}, {batch}",
+                        partial(input_sum, layer, synapse, source, objective, where)))
     n_steps = spikes.shape[-1]
     rates = {
         layer.name: n_spikes[layer.name]
@@ -99,7 +113,7 @@ def calibrate(
         key = key_of[synapse.name]
         if key not in shared:
             on_progress(f"{synapse.name}: rank and condition")
-            shared[key] = sums[key].curvature(synapse, damping_frac)
+            shared[key] = sums[key].curvature(synapse, damping_frac, where)
         curvatures[synapse.name] = shared[key]
     advice = tuple(_advice(name, c, len(spikes)) for name, c in curvatures.items())
     return Calibration(
@@ -132,3 +146,11 @@ def _advice(name: str, curvature: Curvature, n_samples: int) -> str:
             f"({curvature.n_rows} rows); the curvature is rank deficient, more samples would help"
         )
     return ""
+
+
+def curvature_bytes(network: Network, spikes: NDArray[Any]) -> int:
+    """Return about how much disk calibration takes: curvatures, and sums of the samples at once."""
+    n_batches = -(-len(spikes) // _samples_at_once(network, spikes.shape[-1]))
+    return (1 + n_batches) * sum(
+        8 * (1 if s.geometry is None else s.geometry.groups) * int(s.weight[0].size) ** 2
+        for s in network.compressible)

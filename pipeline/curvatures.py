@@ -48,6 +48,39 @@ class Curvature:
     condition: float
 
 
+@dataclass(frozen=True)
+class InputSum:
+    """What some samples add to a curvature.
+
+    Attributes
+    ----------
+    hessian : (groups, d_in, d_in) float64, summed over the samples
+    n_inputs : source neurons x steps x samples, of which ``n_spikes`` are not 0
+    n_rows : vectors that were added
+    """
+
+    hessian: NDArray[np.float64]
+    n_samples: int
+    n_spikes: int
+    n_inputs: int
+    n_rows: int
+
+
+def input_sum(
+    layer: Layer, synapse: Synapse, source: NDArray[np.uint8], objective: str,
+    device: torch.device,
+) -> InputSum:
+    """Return what the samples in ``source`` (n, *source_shape, t) add to a group's curvature."""
+    hessian: Tensor | None = None
+    for filtered in _filtered(layer, synapse, source, objective, device):
+        for steps in _in_time(layer, synapse, filtered):
+            hessian = accumulate_hessian(hessian, steps, _kernel(synapse), synapse.geometry)
+    assert hessian is not None
+    return InputSum(
+        hessian.cpu().numpy(), len(source), int(np.count_nonzero(source)), source.size,
+        len(source) * source.shape[-1] * _n_positions(layer, synapse))
+
+
 class CurvatureSum:
     """A Hessian in the making.
 
@@ -57,24 +90,23 @@ class CurvatureSum:
     """
 
     def __init__(self) -> None:
-        self._hessian: Tensor | None = None
+        self._hessian: NDArray[np.float64] | None = None
         self.n_samples, self._n_spikes, self._n_inputs, self._n_rows = 0, 0, 0, 0
 
-    def add(
-        self, layer: Layer, synapse: Synapse, source: NDArray[np.uint8], objective: str,
-        device: torch.device,
-    ) -> None:
-        """Add the samples in ``source`` (n, *source_shape, t)."""
-        for filtered in _filtered(layer, synapse, source, objective, device):
-            for steps in _in_time(layer, synapse, filtered):
-                self._hessian = accumulate_hessian(
-                    self._hessian, steps, _kernel(synapse), synapse.geometry)
-        self.n_samples += len(source)
-        self._n_spikes += int(np.count_nonzero(source))
-        self._n_inputs += source.size
-        self._n_rows += len(source) * source.shape[-1] * _n_positions(layer, synapse)
+    def add(self, part: InputSum) -> None:
+        """Add samples."""
+        if self._hessian is None:
+            self._hessian = part.hessian.copy()
+        else:
+            self._hessian += part.hessian
+        self.n_samples += part.n_samples
+        self._n_spikes += part.n_spikes
+        self._n_inputs += part.n_inputs
+        self._n_rows += part.n_rows
 
-    def curvature(self, synapse: Synapse, damping_frac: float) -> Curvature:
+    def curvature(
+        self, synapse: Synapse, damping_frac: float, device: torch.device
+    ) -> Curvature:
         """Return the average and its health."""
         if self._n_spikes == 0:
             raise CalibrationError(
@@ -83,9 +115,8 @@ class CurvatureSum:
                 "samples"
             )
         assert self._hessian is not None
-        hessian = self._hessian / self.n_samples
-        eigenvalues = torch.linalg.eigvalsh(hessian).cpu().numpy()
-        array: NDArray[np.float64] = hessian.cpu().numpy()
+        array = self._hessian / self.n_samples
+        eigenvalues = torch.linalg.eigvalsh(torch.from_numpy(array).to(device)).cpu().numpy()
         if not np.isfinite(eigenvalues).all():
             raise CalibrationError(f"synapse '{synapse.name}': its curvature is not finite")
         strength = damping(array, damping_frac)

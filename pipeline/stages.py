@@ -61,19 +61,23 @@ def _ingest(context: Context) -> Any:
 
 
 def _calibrate(context: Context) -> Any:
-    from pipeline.calibrate import calibrate
+    from pipeline.artifact import require_space
+    from pipeline.calibrate import calibrate, curvature_bytes
     from pipeline.compress.threads import one_torch_thread
+    from pipeline.kept_parts import KeptParts
 
     data, settings = calibration_split(context.model, context.recipe), context.recipe.calibration
+    parts, network = context.parts("calibrate"), context.value("ingest").network
+    require_space(parts.parent, curvature_bytes(network, data.spikes), "curvatures")
     if not data.spikes.any():
         raise CalibrationError(
             f"calibration: {len(data.spikes)} samples without a single spike ({data.origin})"
         )
     with one_torch_thread():
         return calibrate(
-            context.value("ingest").network, data.spikes, data.origin, context.progress,
+            network, data.spikes, data.origin, context.progress,
             objective=settings.curvature, damping_frac=settings.damping,
-            device=context.recipe.compress.device)
+            device=context.recipe.compress.device, kept=KeptParts(parts))
 
 
 def _compress(context: Context) -> Any:

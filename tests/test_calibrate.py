@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 
 from pipeline import calibrate as calibration
-from pipeline import curvatures
-from pipeline.calibrate import calibrate
+from pipeline import curvatures, kept_parts
+from pipeline.artifact import require_space
+from pipeline.calibrate import calibrate, curvature_bytes
 from pipeline.compress import filter_spikes
 from pipeline.curvatures import asymmetric_curvature
 from pipeline.emulate import emulate
-from pipeline.errors import CalibrationError, DeviceError
+from pipeline.errors import CalibrationError, DeviceError, OutputError
+from pipeline.kept_parts import KeptParts
 from pipeline.network import ConvGeometry, CubaNeuron
 
 KINDS = pytest.mark.parametrize("kind", ["dense", "conv"])
@@ -229,12 +232,9 @@ def test_groups_that_hear_the_same_share_one_sum(
     alone = {
         layer.name: calibrate(network.with_layers((layer,)), spikes, "").curvatures[layer.name]
         for layer in (first, twin, other)}
-    summed = []
-    add = curvatures.CurvatureSum.add
-    monkeypatch.setattr(
-        curvatures.CurvatureSum, "add",
-        lambda self, layer, synapse, *rest: (summed.append(synapse.name),
-                                             add(self, layer, synapse, *rest)))
+    summed, made = [], curvatures.input_sum
+    monkeypatch.setattr(calibration, "input_sum", lambda layer, synapse, *rest: (
+        summed.append(synapse.name), made(layer, synapse, *rest))[1])
     monkeypatch.setattr(calibration, "_SAMPLES_AT_ONCE", 2)
     together = calibrate(
         network.with_layers((first, twin, other, last)), spikes, "").curvatures
@@ -244,3 +244,43 @@ def test_groups_that_hear_the_same_share_one_sum(
         assert np.allclose(together[name].hessian, curvature.hessian, rtol=1e-12)
         assert together[name].n_rows == curvature.n_rows
     assert not np.allclose(together["other"].hessian, together["fc0"].hessian)
+
+
+def test_an_interrupted_calibration_goes_on_where_it_was(
+    dense_chain: Any, random_spikes: Any, monkeypatch: Any, tmp_path: Any
+) -> None:
+    network = dense_chain()
+    spikes = random_spikes(network, n_samples=5)
+    whole = calibrate(network, spikes, "").curvatures
+    monkeypatch.setattr(calibration, "_SAMPLES_AT_ONCE", 2)
+    monkeypatch.setattr(kept_parts, "_WORTH_S", -1.0)
+    made, n_made = curvatures.input_sum, []
+
+    def stop_at_the_fourth(*given: Any) -> Any:
+        n_made.append(1)
+        if len(n_made) == 4:
+            raise KeyboardInterrupt
+        return made(*given)
+
+    monkeypatch.setattr(calibration, "input_sum", stop_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(network, spikes, "", kept=KeptParts(tmp_path))
+    again = calibrate(network, spikes, "", kept=KeptParts(tmp_path)).curvatures
+    assert len(n_made) == 4 + 3  # two groups, three batches, three sums kept
+    for name, curvature in whole.items():
+        assert np.allclose(again[name].hessian, curvature.hessian, rtol=1e-12)
+        assert again[name].input_rate == curvature.input_rate
+        assert again[name].n_rows == curvature.n_rows
+
+
+def test_too_little_disk_is_said_before_starting(
+    dense_chain: Any, random_spikes: Any, monkeypatch: Any, tmp_path: Any
+) -> None:
+    network = dense_chain()
+    n_bytes = curvature_bytes(network, random_spikes(network, n_samples=5))
+    assert n_bytes == 2 * 8 * sum(s.weight.shape[1] ** 2 for s in network.synapses)
+    require_space(tmp_path, n_bytes, "curvatures")
+    free = shutil.disk_usage(tmp_path)._replace(free=n_bytes - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    with pytest.raises(OutputError, match="curvatures of this network take up to .* GB are free"):
+        require_space(tmp_path, n_bytes, "curvatures")

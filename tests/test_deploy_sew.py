@@ -76,15 +76,16 @@ def test_published_weights_deploy_without_a_differing_spike(
     assert any(f"write them after step {DEPTHS[published.name]}" in what for what in told)
 
 
-def test_the_trained_network_loses_little_at_a_quarter_of_its_weights(
-    tmp_path: Path, spikefit: Any
+@pytest.mark.parametrize("model", ["sew_digits", "spike_digits"])
+def test_a_trained_network_loses_little_at_a_quarter_of_its_weights(
+    model: str, tmp_path: Path, spikefit: Any
 ) -> None:
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
     recipe.write_text(yaml.safe_dump({
         "calibration": {"n_samples": 50}, "compress": {"sparsity": 0.75, "bits": 4},
         "evaluate": {"n_validation": 50, "n_test": 300}, "verify": {"n_samples": 2},
         "energy": {"n_samples": 2}}))
-    assert spikefit("deploy", "--model", "sew_digits", "--target", "loihi2", "--recipe", recipe,
+    assert spikefit("deploy", "--model", model, "--target", "loihi2", "--recipe", recipe,
                     "--out", out) == 0
     report = json.loads((out / "report.json").read_text())
     accuracy = report["accuracy"]["test"]
@@ -92,6 +93,14 @@ def test_the_trained_network_loses_little_at_a_quarter_of_its_weights(
     rows = report["equivalence"]
     assert {row["second_backend"] for row in rows} == {"Lava", "SLAYER with the compressed weights"}
     assert all(row["n_differing"] == 0 for row in rows)
+    layers = {row["name"]: row for row in report["layers"]}
+    if model == "spike_digits":
+        assert layers["blocks.1.attended"]["source"] == "blocks.1.masked, blocks.0.perceived"
+        return
     # shortcuts add: the second convolution of a stage receives two trains, by a copy for each
     layers = {row["name"]: row for row in report["layers"]}
     assert layers["stages.0.blocks.1.convs.0"]["source"] == "maxpool, stages.0.blocks.0.convs.1"
+    assert all(row["relay"]["n_groups"] < row["copies"]["n_groups"] + 2 for row in report["joins"])
+    heard = {name for row in report["joins"] for name in row["heard_by"]}
+    assert "stages.0.blocks.1.convs.0" in heard
+    assert "Sums of spikes" in (out / "report.html").read_text()
