@@ -47,13 +47,17 @@ def test_unsupported_layer_is_refused_by_name(
     ("dead end", "layer 'b' does not reach"),
     ("list", "after 'b'"),
     ("twice", "'a'"),
+    ("feedback", "called more than once"),
+    ("late join", "layer 'a': axonal delay 63"),
+    ("shapes", "The size of tensor a (12) must match the size of tensor b (6)"),
+    ("one for all", "after 'a': the module's forward applies 'mean'"),
 ])
 def test_forward_that_cores_cannot_follow_is_refused_with_the_place(
     what: str, place: str, slayer: Any, make_model: MakeModel
 ) -> None:
     model = make_model("Between", what=what)
     module = load_module(model)
-    with pytest.raises(UnsupportedLayerError) as error:
+    with pytest.raises((UnsupportedLayerError, CheckpointError)) as error:
         slayer.to_network(module, model)
     assert place in str(error.value)
 

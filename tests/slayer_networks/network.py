@@ -240,11 +240,27 @@ class Between(torch.nn.Module):
     def __init__(self, what):
         super().__init__()
         self.a = cuba.Dense(neuron(), 12, 12, weight_scale=4)
-        self.b = cuba.Dense(neuron(), 12, 12, weight_scale=4)
+        self.b = cuba.Dense(neuron(), 12, 6 if what == "shapes" else 12, weight_scale=4)
         self.what = what
+        if what == "late join":
+            self.a = cuba.Dense(neuron(), 12, 12, weight_scale=4, delay=True)
+            self.a.delay.init, self.a.delay.max_delay = True, None
+            self.a.delay.delay = torch.nn.Parameter(torch.full((12,), 63.0))
 
     def forward(self, spikes):
+        if self.what == "feedback":
+            fed_back, outputs = torch.zeros_like(spikes[..., :1]), []
+            for step in range(spikes.shape[-1]):
+                fed_back = self.b(self.a(spikes[..., step:step + 1] + fed_back))
+                outputs.append(fed_back)
+            return torch.cat(outputs, dim=-1)
         hidden = self.a(spikes)
+        if self.what == "late join":
+            return self.b(hidden + spikes)
+        if self.what == "shapes":
+            return hidden + self.b(hidden)
+        if self.what == "one for all":
+            return self.b(hidden + hidden.mean(1, keepdim=True))
         if self.what == "in-place mask":
             hidden[:, :6] = 0
             return self.b(hidden)
