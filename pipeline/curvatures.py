@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.compress import accumulate_cross, accumulate_hessian, filter_input
-from pipeline.compress.curvature import damping, filter_decays
+from pipeline.compress.curvature import (
+    damping,
+    filter_active,
+    filter_decays,
+    keeps_in_silence,
+)
 from pipeline.errors import CalibrationError
 from pipeline.network import Layer, Synapse
 from pipeline.neuron import ResonatorNeuron
 
 _CHUNK_BYTES = 256 << 20
 _RANK_TOLERANCE = 1e-10
+_MOSTLY_SILENT_FRAC = 0.5  # of steps with input; with more, nothing is left out
 InputKey = tuple[Any, ...]
 
 
@@ -130,9 +136,18 @@ class CurvatureSum:
 
 
 def _filtered(
-    layer: Layer, synapse: Synapse, source: NDArray[np.uint8], objective: str, device: torch.device
+    layer: Layer, synapse: Synapse, source: NDArray[np.uint8], objective: str,
+    device: torch.device, also: NDArray[np.uint8] | None = None,
 ) -> Iterator[Tensor]:
-    """Yield the filtered input of a few samples at a time, as the group's curvature takes it."""
+    """Yield the filtered input of a few samples at a time, as the group's curvature takes it.
+
+    Where most steps bring no input, as after a frame that is shown for a few, they are left out.
+
+    Parameters
+    ----------
+    also : other input whose steps are to be there too, like ``source``
+    """
+    keep, n_steps = keeps_in_silence(layer.neuron, objective), source.shape[-1]
     if synapse.geometry is None:
         source = source.reshape(len(source), -1, source.shape[-1])
         n_unfolded = source[0].size
@@ -141,8 +156,15 @@ def _filtered(
         n_unfolded = d_all * _n_positions(layer, synapse) * source.shape[-1]
     chunk = max(1, _CHUNK_BYTES // (8 * n_unfolded))
     for i in range(0, len(source), chunk):
-        yield from filter_input(
-            layer.neuron, torch.from_numpy(source[i : i + chunk]).to(device), objective)
+        piece = source[i : i + chunk]
+        others = () if also is None else (also[i : i + chunk],)
+        has_input = np.any([p.any(axis=tuple(range(p.ndim - 1))) for p in (piece, *others)], axis=0)
+        steps = np.flatnonzero(has_input) if has_input.any() else np.zeros(1, dtype=np.int64)
+        on_device = torch.from_numpy(piece).to(device)
+        if keep is None or len(steps) > _MOSTLY_SILENT_FRAC * n_steps:
+            yield from filter_input(layer.neuron, on_device, objective)
+        else:
+            yield filter_active(on_device, steps, n_steps, keep)
 
 
 def _in_time(layer: Layer, synapse: Synapse, filtered: Tensor) -> Iterator[Tensor]:
@@ -190,8 +212,8 @@ def asymmetric_curvature(
     cross: Tensor | None = None
     kernel = _kernel(synapse)
     pairs = zip(
-        _filtered(layer, synapse, compressed, objective, torch.device("cpu")),
-        _filtered(layer, synapse, dense, objective, torch.device("cpu")), strict=True,
+        _filtered(layer, synapse, compressed, objective, torch.device("cpu"), dense),
+        _filtered(layer, synapse, dense, objective, torch.device("cpu"), compressed), strict=True,
     )
     for both in pairs:
         for ours, theirs in zip(

@@ -284,3 +284,38 @@ def test_too_little_disk_is_said_before_starting(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     with pytest.raises(OutputError, match="curvatures of this network take up to .* GB are free"):
         require_space(tmp_path, n_bytes, "curvatures")
+
+
+@KINDS
+@pytest.mark.parametrize("neuron", [
+    CubaNeuron(4096, 0, 120), CubaNeuron(4096, 700, 120), CubaNeuron(700, 4096, 120),
+    CubaNeuron(300, 700, 120)], ids=["IF", "LIF", "current only", "CUBA"])
+@pytest.mark.parametrize("objective", ["smp", "obc"])
+def test_steps_without_input_are_left_out_and_change_nothing(
+    kind: str, neuron: CubaNeuron, objective: str, dense_chain: Any, conv_chain: Any,
+    random_spikes: Any, monkeypatch: Any
+) -> None:
+    network = dense_chain() if kind == "dense" else conv_chain()
+    layer = replace(network.layers[0], neuron=neuron)
+    network = network.with_layers((layer,))
+    spikes = random_spikes(network, n_samples=3)
+    spikes[..., [0, 1, 5, 6, 7, 8, 9, 10, 12]] = 0
+    spikes[..., 14:] = 0
+    other = np.roll(spikes, 2, axis=-1)
+    rows = []
+    accumulate = curvatures.accumulate_hessian
+    monkeypatch.setattr(curvatures, "accumulate_hessian", lambda hessian, filtered, *rest: (
+        rows.append(filtered.shape[-1]), accumulate(hessian, filtered, *rest))[1])
+    few = calibrate(network, spikes, "", objective=objective).curvatures[layer.name]
+    n_few = rows.copy()
+    both = asymmetric_curvature(layer, layer.synapses[0], spikes, other, objective)
+    monkeypatch.setattr(curvatures, "_MOSTLY_SILENT_FRAC", -1.0)
+    all_steps = calibrate(network, spikes, "", objective=objective).curvatures[layer.name]
+    is_two = objective == "smp" and neuron == CubaNeuron(300, 700, 120)
+    assert max(n_few) == (20 if is_two else 5) and rows[-1] == 20
+    assert np.allclose(few.hessian, all_steps.hessian, rtol=1e-12)
+    assert few.hessian.any() and few.n_rows == all_steps.n_rows
+    for found, expected in zip(
+            both, asymmetric_curvature(layer, layer.synapses[0], spikes, other, objective),
+            strict=True):
+        assert found.any() and np.allclose(found, expected, rtol=1e-12)

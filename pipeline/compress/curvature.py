@@ -122,6 +122,41 @@ def filter_spikes(spikes: Tensor, current_decay: int, voltage_decay: int) -> Ten
     return potential.movedim(0, -1)
 
 
+def keeps_in_silence(neuron: Neuron, objective: str) -> float | None:
+    """Return the share of M X that is left after a step without input; None if it takes two."""
+    if isinstance(neuron, ResonatorNeuron):
+        return None
+    decays = filter_decays(neuron, objective)
+    return 1.0 - min(decays) / DECAY_UNITY if max(decays) == DECAY_UNITY else None
+
+
+def filter_active(spikes: Tensor, steps: NDArray[np.int64], n_steps: int, keep: float) -> Tensor:
+    r"""Return M X of the steps with input, so that its Gram matrix is that of all steps.
+
+    In the silent steps after one, M X is the same but for factors keep, keep^2, ...: their squares
+    add up to a weight of the one row.
+
+    Parameters
+    ----------
+    spikes : (..., t) of any numeric dtype; input comes in ``steps`` only
+    steps : (n_active,) ascending
+    keep : of :func:`keeps_in_silence`
+
+    Returns
+    -------
+    (..., n_active) float64
+    """
+    gaps = np.diff(np.append(steps, n_steps))
+    by_step = spikes.movedim(-1, 0)
+    rows = torch.empty((len(steps), *by_step.shape[1:]), dtype=torch.float64, device=spikes.device)
+    state = torch.zeros_like(rows[0])
+    for k, step in enumerate(steps.tolist()):
+        state = state + by_step[step].to(torch.float64)
+        rows[k] = state * float(np.sqrt((keep ** (2 * np.arange(gaps[k]))).sum()))
+        state = state * keep ** int(gaps[k])
+    return rows.movedim(0, -1)
+
+
 def accumulate_hessian(
     hessian: Tensor | None, filtered: Tensor, kernel: tuple[int, int], geometry: ConvGeometry | None
 ) -> Tensor:
