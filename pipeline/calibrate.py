@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.compress.linalg import on_device
 from pipeline.curvatures import Curvature, CurvatureSum, InputKey, input_key, input_sum
-from pipeline.emulate_layers import emulate_layers, last_uses
+from pipeline.emulate_layers import emulate_layers, last_uses, steps_that_matter
 from pipeline.kept_parts import KeptParts
 from pipeline.network import Network
 from pipeline.synaptic_input import source_spikes
@@ -78,9 +78,10 @@ def calibrate(
         If the device is absent.
     """
     where, kept = on_device(device), kept or KeptParts()
+    n_relevant = steps_that_matter(network, spikes.shape[-1])
     # queries, keys and values hear the same spikes through the same window: one sum for all
     key_of = {
-        s.name: input_key(layer, s, objective)
+        s.name: (n_relevant[layer.name], *input_key(layer, s, objective))
         for layer in network.layers for s in layer.synapses if not s.is_fixed}
     sums: dict[InputKey, CurvatureSum] = {key: CurvatureSum() for key in key_of.values()}
     n_spikes = {layer.name: np.zeros(layer.shape[0]) for layer in network.layers}
@@ -98,7 +99,8 @@ def calibrate(
                     if time.monotonic() - told > _TOLD_AFTER_S:
                         on_progress(f"{batch}, {synapse.name}")
                         told = time.monotonic()
-                    source = source_spikes(network, outputs, synapse.source)
+                    source = source_spikes(
+                        network, outputs, synapse.source)[..., : n_relevant[layer.name]]
                     sums[key_of[synapse.name]].add(kept.get(
                         f"{synapse.name}, {batch}",
                         partial(input_sum, layer, synapse, source, objective, where)))

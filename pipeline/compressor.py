@@ -31,7 +31,7 @@ from pipeline.compress_synapse import (
     quantizer_of,
 )
 from pipeline.curvatures import InputKey, asymmetric_curvature, input_key
-from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses
+from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses, steps_that_matter
 from pipeline.kept_parts import KeptParts
 from pipeline.levels import allocate_levels
 from pipeline.match_rates import match_layer
@@ -116,6 +116,7 @@ def _sequential(
     outputs, needed_until = {INPUT: spikes}, last_uses(network)
     compressed: dict[str, CompressedSynapse] = {}
     latest: Latest = {}
+    n_relevant = steps_that_matter(network, spikes.shape[-1])
     tell = _Telling(network, levels, on_progress, len(spikes) * spikes.shape[-1])
     for index, (layer, (_, dense)) in enumerate(
             zip(network.layers, emulate_layers(dense_network, spikes), strict=True)):
@@ -124,7 +125,7 @@ def _sequential(
             level = levels[synapse.name]
             with naming(synapse.name):
                 ours, theirs = (
-                    source_spikes(network, spikes_of, synapse.source)
+                    source_spikes(network, spikes_of, synapse.source)[..., : n_relevant[layer.name]]
                     for spikes_of in (outputs, dense))
                 if np.array_equal(ours, theirs) or not ours.any():
                     # nothing before it has changed, or nothing is left to learn from
@@ -154,7 +155,7 @@ def _towards_dense(
     ----------
     latest : the curvatures last computed; queries, keys and values follow each other and share them
     """
-    key = input_key(layer, synapse, objective)
+    key = (ours.shape[-1], *input_key(layer, synapse, objective))
     if key not in latest:
         latest.clear()
         latest[key] = asymmetric_curvature(layer, synapse, ours, theirs, objective)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.emulate import ACC_BYTES, check_input, laid_out
-from pipeline.graded import state_of
+from pipeline.graded import encodes, state_of
 from pipeline.network import INPUT, Layer, Network
+
+_FEW_FRAC = 0.4  # of the steps of a sample
 
 Outputs = dict[str, NDArray[Any]]
 
@@ -70,3 +72,33 @@ def in_bytes(values: NDArray[Any]) -> NDArray[Any]:
         return values
     fits = values.size == 0 or (values.min() >= 0 and values.max() <= 255)
     return values.astype(np.uint8 if fits else np.int32, copy=False)
+
+
+def steps_that_matter(network: Network, n_steps: int) -> dict[str, int]:
+    """Return of each layer how many steps of its input can reach the output before the sample ends.
+
+    A balanced network that sees a frame for T steps runs for T and its depth; in each layer the
+    steps after the T that the frame takes there are of no consequence, and without the frame.
+    Where few are of no consequence they count: they are like the others.
+    """
+    last = network.layers[-1].name
+    late = {last: 0 if network.readout.quantity == "voltage" else 1}
+    heard: dict[str, list[str]] = {}
+    for layer in network.layers:
+        for synapse in layer.synapses:
+            for source in _origins(network, synapse.source):
+                heard.setdefault(source, []).append(layer.name)
+    for layer in reversed(network.layers[:-1]):
+        wait = 0 if encodes(layer) else 1 + min(layer.axonal_delay or (0,))
+        late[layer.name] = wait + min(
+            (late[name] for name in heard.get(layer.name, ())), default=0)
+    return {
+        name: n_steps if steps < _FEW_FRAC * n_steps else max(1, n_steps - steps)
+        for name, steps in late.items()}
+
+
+def _origins(network: Network, source: str) -> list[str]:
+    """Return the layers that a source is made of, itself if it is one."""
+    join = next((join for join in network.joins if join.name == source), None)
+    return [source] if join is None else [
+        origin for part in join.sources for origin in _origins(network, part)]
