@@ -6,7 +6,12 @@ import gc
 import importlib.util
 import json
 import os
+import signal
 import sys
+
+# a shell starts what it puts in the background deaf to Ctrl-C, and so would be all that tests start
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # torch's and numba's thread pools otherwise spin against each other on busy machines: measured
 # 16 s against 0.4 s for one SLAYER forward. It only counts if set before torch is imported.

@@ -48,7 +48,7 @@ def test_a_narrow_network_deploys_without_a_differing_spike(
                 block.neuron.norm.momentum = 1.0
         for block in net.denses:
             if hasattr(block, "synapse"):
-                block.synapse.weight += 0.1
+                block.synapse.weight += 0.2
         net(torch.from_numpy(arrays["calibration_spikes"]).float())  # statistics of its norm
     net.eval().fit_scales()
     folder = tmp_path / "model"

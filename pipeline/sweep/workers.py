@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -199,11 +200,22 @@ class Workers:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._study), daemon=True)
-        with _environment(ONE_THREAD):  # read when the libraries are imported
+        resource_tracker.ensure_running()  # it would take the block away
+        with _environment(ONE_THREAD), _deaf_to_ctrl_c():  # read when the libraries are imported
             process.start()
         theirs.close()
         self._processes[ours] = process
         return ours
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start processes that never get SIGINT, not even before they can ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(connection: Connection, study: Study) -> None:
