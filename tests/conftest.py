@@ -196,7 +196,8 @@ def make_recipe() -> Callable[..., Any]:
 
 # ---------------------------------------------------------------- small SLAYER networks
 
-NETWORKS = Path(__file__).parent / "slayer_networks" / "network.py"
+NETWORKS = [Path(__file__).parent / "slayer_networks" / name
+            for name in ("network.py", "other_families.py")]
 SHAPES = dict.fromkeys(("Conv", "ReshapesItself", "Pool", "ConvGraph"), (2, 8, 7))
 
 
@@ -222,14 +223,17 @@ def make_model(tmp_path: Path) -> Callable[..., ModelFolder]:
     ) -> ModelFolder:
         folder = tmp_path / class_name.lower()
         folder.mkdir()
-        (folder / "network.py").write_text(NETWORKS.read_text())
+        for file in NETWORKS:
+            (folder / file.name).write_text(file.read_text())
+        module_file = next(
+            file.name for file in NETWORKS if f"class {class_name}(" in file.read_text())
         (folder / "model.yaml").write_text(json.dumps({
-            "network": f"network.py:{class_name}", "arguments": arguments, "n_steps": 30,
+            "network": f"{module_file}:{class_name}", "arguments": arguments, "n_steps": 30,
             "input_shape": input_shape or SHAPES.get(
                 class_name, (2, 8, 7) if arguments.get("is_conv") else (12,)),
         }))
         torch.manual_seed(seed)
-        module = build_fresh(folder / "network.py", class_name, arguments)
+        module = build_fresh(folder / module_file, class_name, arguments)
         torch.save(module.state_dict(), folder / "checkpoint.pt")
         return find_model(str(folder))
 
@@ -246,8 +250,9 @@ def build_fresh(file: Path, class_name: str, arguments: dict[str, Any]) -> Any:
     spec = importlib.util.spec_from_file_location("fresh_network", file)
     assert spec is not None and spec.loader is not None
     imported = importlib.util.module_from_spec(spec)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
+        patch.syspath_prepend(file.parent)  # as ingest has it while it loads
         spec.loader.exec_module(imported)
         module = getattr(imported, class_name)(**arguments)
     return module.eval()

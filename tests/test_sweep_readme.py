@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sweeps import CHEAP, REPOSITORY, n_outcomes  # noqa: I001
+from sweeps import CHEAP, REPOSITORY, n_outcomes
 
 README = (REPOSITORY / "pipeline" / "sweep" / "README.md").read_text()
 

@@ -67,16 +67,9 @@ class SpikeTransformer(LoadsPublished, ScaledNet):
         self.frame_scale = frame_scale
         neuron, hidden = leaky(tau), round(mlp_ratio * n_channels)
         n_tokens = token_map(input_shape, pooling)
-        widths = [input_shape[0], n_channels // 8, n_channels // 4, n_channels // 2]
-        splitting = list[Any]()
-        for (c_in, c_out), is_pooled in zip(pairwise(widths), pooling, strict=False):
-            splitting.append(spiking_conv(c_in, c_out, 3, neuron=neuron))
-            splitting += [OrPool(c_out, 3, 2, padding=1)] * is_pooled
-        if pooling[3]:
-            splitting.append(OrPool(widths[-1], 3, 2, padding=1))
-        self.splitting = torch.nn.ModuleList(splitting)
-        self.position = spiking_conv(widths[-1], n_channels, 3, neuron=neuron)
-        branches: list[Branch] = [(widths[-1], 3), (n_channels, 3)]
+        self.splitting = patch_splitting(input_shape[0], n_channels, pooling, neuron)
+        self.position = spiking_conv(n_channels // 2, n_channels, 3, neuron=neuron)
+        branches: list[Branch] = [(n_channels // 2, 3), (n_channels, 3)]
         blocks = []
         for _ in range(n_blocks):
             blocks.append(Block(branches, n_channels, hidden, n_tokens, tau))
@@ -189,6 +182,20 @@ class TokenSum(cuba.Conv):  # type: ignore[misc]
             neuron, n_channels, n_channels, tuple(2 * n - 1 for n in n_tokens), 1,
             tuple(n - 1 for n in n_tokens), groups=n_channels)
         hold_ones(self)
+
+
+def patch_splitting(
+    c_in: int, n_channels: int, pooling: Sequence[bool], neuron: dict[str, Any]
+) -> torch.nn.ModuleList:
+    """Return what splits frames into patches, spikes (n, n_channels / 2, y, x, t) in the end."""
+    widths = [c_in, n_channels // 8, n_channels // 4, n_channels // 2]
+    parts = list[Any]()
+    for (before, after), is_pooled in zip(pairwise(widths), pooling, strict=False):
+        parts.append(spiking_conv(before, after, 3, neuron=neuron))
+        parts += [OrPool(after, 3, 2, padding=1)] * is_pooled
+    if pooling[3]:
+        parts.append(OrPool(widths[-1], 3, 2, padding=1))
+    return torch.nn.ModuleList(parts)
 
 
 def token_map(input_shape: Sequence[int], pooling: Sequence[bool]) -> tuple[int, int]:

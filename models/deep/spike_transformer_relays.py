@@ -10,7 +10,6 @@ last sum over tokens is one of graded relays too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,14 +19,13 @@ from models.deep.blocks import (
     And,
     CurrentRelay,
     GradedSum,
-    OrPool,
     StreamReader,
     leaky,
     readout,
     spiking_conv,
 )
 from models.deep.scales import ScaledNet
-from models.deep.spike_transformer import TokenSum, token_map
+from models.deep.spike_transformer import TokenSum, patch_splitting, token_map
 from models.deep.spike_transformer_published import MASK_THRESHOLD
 from models.deep.spike_transformer_weights import LoadsPublished, relayed
 
@@ -56,15 +54,8 @@ class RelayedSpikeTransformer(LoadsPublished, ScaledNet):
         self.frame_scale = frame_scale
         neuron, hidden = leaky(tau), round(mlp_ratio * n_channels)
         n_tokens = token_map(input_shape, pooling)
-        widths = [input_shape[0], n_channels // 8, n_channels // 4, n_channels // 2]
-        splitting = list[Any]()
-        for (c_in, c_out), is_pooled in zip(pairwise(widths), pooling, strict=False):
-            splitting.append(spiking_conv(c_in, c_out, 3, neuron=neuron))
-            splitting += [OrPool(c_out, 3, 2, padding=1)] * is_pooled
-        if pooling[3]:
-            splitting.append(OrPool(widths[-1], 3, 2, padding=1))
-        self.splitting = torch.nn.ModuleList(splitting)
-        self.tokens = CurrentRelay(widths[-1], n_channels, 3)
+        self.splitting = patch_splitting(input_shape[0], n_channels, pooling, neuron)
+        self.tokens = CurrentRelay(n_channels // 2, n_channels, 3)
         self.position = StreamReader(n_channels, neuron, 1)
         self.positioned = CurrentRelay(n_channels, n_channels, 3)
         self.blocks = torch.nn.ModuleList(
@@ -74,7 +65,7 @@ class RelayedSpikeTransformer(LoadsPublished, ScaledNet):
         self.last = StreamReader(n_channels, neuron, self.n_relays)
         self.sum = GradedSum()
         self.head = readout(n_channels, n_classes, self.n_relays + 1)
-        self.depth = len(splitting) + 3 + 10 * n_blocks + 2
+        self.depth = len(self.splitting) + 3 + 10 * n_blocks + 2
         self.hold_scales()
 
     def forward(self, spikes: Tensor) -> Tensor:
