@@ -35,7 +35,7 @@ NETWORKS = {
        for n in (18, 34, 50, 101, 152)},
     **{f"transformer-{blocks}-{channels}": (
         "spike_transformer_relays.py:RelayedSpikeTransformer",
-        {"n_blocks": blocks, "n_channels": channels})
+        {"n_blocks": blocks, "n_channels": channels, "is_balanced": True})
        for blocks, channels in ((8, 384), (8, 512), (10, 512), (8, 768))}}
 DEEP = Path(__file__).resolve().parents[1] / "models" / "deep"
 
@@ -145,11 +145,10 @@ def sew_resnet(arguments: dict[str, Any], frames: Any, n_shown: int) -> tuple[An
     return net.state_dict(), net.depth
 
 
-def transformer(arguments: dict[str, Any], _: Any, __: int) -> tuple[Any, int]:
-    """Return a published state dict, its statistics those of a small lasting frame, and the depth.
+def transformer(arguments: dict[str, Any], _: Any, n_shown: int) -> tuple[Any, int]:
+    """Return a published state dict, its statistics those of a small frame, and the depth.
 
-    Normalization is part of the published form only. Its branches do not wait for each other: the
-    frame lasts until all of them are reached, and long after.
+    Normalization is part of the published form only.
     """
     import torch
 
@@ -158,10 +157,10 @@ def transformer(arguments: dict[str, Any], _: Any, __: int) -> tuple[Any, int]:
 
     depth = RelayedSpikeTransformer(**arguments).depth
     small = {**arguments, "input_shape": [3, STATISTICS_PIXELS, STATISTICS_PIXELS]}
-    small.pop("frame_scale")
-    net = PublishedSpikeTransformer(**small)
+    del small["frame_scale"], small["is_balanced"]
+    net = PublishedSpikeTransformer(**small, takes_steps=False)
     frame = torch.from_numpy(images(1, STATISTICS_PIXELS) / FRAME_SCALE).float()
-    take_statistics(net, frame[..., None].expand(*frame.shape, 3 * depth))
+    take_statistics(net, frame[..., None].expand(*frame.shape, n_shown))
     return net.state_dict(), depth
 
 

@@ -8,7 +8,7 @@ chunks: memory does not grow with their number.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from pipeline.compress.linalg import on_device
 from pipeline.curvatures import Curvature, CurvatureSum, InputKey, input_key, input_sum
-from pipeline.emulate_layers import emulate_layers, last_uses, steps_that_matter
+from pipeline.emulate_layers import emulate_layers, last_uses
 from pipeline.kept_parts import KeptParts
 from pipeline.network import Network
-from pipeline.synaptic_input import source_spikes
+from pipeline.windows import Window, heard, windows
 
 _SAMPLES_AT_ONCE = 64
 _TOLD_AFTER_S = 10.0
@@ -35,7 +35,8 @@ class Calibration:
 
     Attributes
     ----------
-    rates : spikes per step of each channel (convolution) or neuron (dense), float64
+    rates : spikes per step of each channel (convolution) or neuron (dense), float64; those in the
+        window of a layer, over all steps of the sample
     objective : what the Hessians are of, see :func:`pipeline.compress.curvature.filter_decays`
     advice : sentences for the user; empty when calibration is healthy
     """
@@ -78,20 +79,22 @@ def calibrate(
         If the device is absent.
     """
     where, kept = on_device(device), kept or KeptParts()
-    n_relevant = steps_that_matter(network, spikes.shape[-1])
+    window_of = windows(network, spikes)
     # queries, keys and values hear the same spikes through the same window: one sum for all
     key_of = {
-        s.name: (n_relevant[layer.name], *input_key(layer, s, objective))
+        s.name: (window_of[layer.name].begin, window_of[layer.name].heard_until,
+                 *input_key(layer, s, objective))
         for layer in network.layers for s in layer.synapses if not s.is_fixed}
     sums: dict[InputKey, CurvatureSum] = {key: CurvatureSum() for key in key_of.values()}
     n_spikes = {layer.name: np.zeros(layer.shape[0]) for layer in network.layers}
-    n_at_once = _samples_at_once(network, spikes.shape[-1])
+    n_at_once = _samples_at_once(network, window_of)
     for begin in range(0, len(spikes), n_at_once):
         batch = f"samples {begin + 1} to {min(begin + n_at_once, len(spikes))}"
         on_progress(batch)
         told = time.monotonic()
-        for layer, outputs in emulate_layers(network, spikes[begin : begin + n_at_once]):
-            output = outputs[layer.name]
+        for layer, outputs in emulate_layers(
+                network, spikes[begin : begin + n_at_once], window_of):
+            output = outputs[layer.name].values
             n_spikes[layer.name] += np.count_nonzero(
                 np.moveaxis(output, 1, 0).reshape(layer.shape[0], -1), axis=1)
             for synapse in layer.synapses:
@@ -99,8 +102,8 @@ def calibrate(
                     if time.monotonic() - told > _TOLD_AFTER_S:
                         on_progress(f"{batch}, {synapse.name}")
                         told = time.monotonic()
-                    source = source_spikes(
-                        network, outputs, synapse.source)[..., : n_relevant[layer.name]]
+                    source = heard(
+                        network, layer, outputs, synapse.source, window_of[layer.name])
                     sums[key_of[synapse.name]].add(kept.get(
                         f"{synapse.name}, {batch}",
                         partial(input_sum, layer, synapse, source, objective, where)))
@@ -123,14 +126,16 @@ def calibrate(
     )
 
 
-def _samples_at_once(network: Network, n_steps: int) -> int:
+def _samples_at_once(network: Network, window_of: Mapping[str, Window]) -> int:
     """Return how many samples' spikes fit in memory where most of them are needed at once."""
     uses, most = last_uses(network), 0
+    n_sent = [layer.n_neurons * (window_of[layer.name].sent_until - window_of[layer.name].begin)
+              for layer in network.layers]
     for index in range(len(network.layers)):
         most = max(most, sum(
-            layer.n_neurons for position, layer in enumerate(network.layers)
+            n_sent[position] for position, layer in enumerate(network.layers)
             if position <= index <= max(uses[layer.name], position)))
-    return max(1, min(_SAMPLES_AT_ONCE, _TRACE_BYTES // (most * n_steps)))
+    return max(1, min(_SAMPLES_AT_ONCE, _TRACE_BYTES // most))
 
 
 def _advice(name: str, curvature: Curvature, n_samples: int) -> str:
@@ -152,7 +157,7 @@ def _advice(name: str, curvature: Curvature, n_samples: int) -> str:
 
 def curvature_bytes(network: Network, spikes: NDArray[Any]) -> int:
     """Return about how much disk calibration takes: curvatures, and sums of the samples at once."""
-    n_batches = -(-len(spikes) // _samples_at_once(network, spikes.shape[-1]))
+    n_batches = -(-len(spikes) // _samples_at_once(network, windows(network, spikes)))
     return (1 + n_batches) * sum(
         8 * (1 if s.geometry is None else s.geometry.groups) * int(s.weight[0].size) ** 2
         for s in network.compressible)

@@ -9,7 +9,7 @@ that of the compressed layers before it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -31,7 +31,7 @@ from pipeline.compress_synapse import (
     quantizer_of,
 )
 from pipeline.curvatures import InputKey, asymmetric_curvature, input_key
-from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses, steps_that_matter
+from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses
 from pipeline.kept_parts import KeptParts
 from pipeline.levels import allocate_levels
 from pipeline.match_rates import match_layer
@@ -39,7 +39,7 @@ from pipeline.network import INPUT, Layer, Network, Synapse
 from pipeline.neuron_pruning import silence_neurons
 from pipeline.quantize import integer_layer
 from pipeline.recipe import Recipe
-from pipeline.synaptic_input import source_spikes
+from pipeline.windows import Outputs, Train, Window, heard, windows
 
 # How strongly the asymmetric target is held to the dense weights, as a share of the mean diagonal.
 # Held weakly it learns the calibration samples (nmnist_cnn on validation: benchmarks/README.md).
@@ -113,41 +113,43 @@ def _sequential(
     on_progress: Progress, kept: KeptParts,
 ) -> dict[str, CompressedSynapse]:
     """Return the groups, each compressed for the spikes of the compressed layers before it."""
-    outputs, needed_until = {INPUT: spikes}, last_uses(network)
+    outputs: Outputs = {INPUT: Train(spikes)}
+    needed_until, window_of = last_uses(network), windows(dense_network, spikes)
     compressed: dict[str, CompressedSynapse] = {}
     latest: Latest = {}
-    n_relevant = steps_that_matter(network, spikes.shape[-1])
-    tell = _Telling(network, levels, on_progress, len(spikes) * spikes.shape[-1])
-    for index, (layer, (_, dense)) in enumerate(
-            zip(network.layers, emulate_layers(dense_network, spikes), strict=True)):
+    tell = _Telling(network, levels, on_progress, len(spikes), window_of)
+    dense_layers = emulate_layers(dense_network, spikes, window_of)
+    for index, (layer, (_, dense)) in enumerate(zip(network.layers, dense_layers, strict=True)):
+        window = window_of[layer.name]
         for synapse in (s for s in layer.synapses if not s.is_fixed):
             tell(synapse.name)
             level = levels[synapse.name]
             with naming(synapse.name):
                 ours, theirs = (
-                    source_spikes(network, spikes_of, synapse.source)[..., : n_relevant[layer.name]]
-                    for spikes_of in (outputs, dense))
+                    heard(network, layer, sent, synapse.source, window)
+                    for sent in (outputs, dense))
                 if np.array_equal(ours, theirs) or not ours.any():
                     # nothing before it has changed, or nothing is left to learn from
                     make = partial(bank.get, synapse.name, level)
                 else:
                     make = partial(
                         _towards_dense, network, layer, synapse, calibration.objective, method,
-                        level, ours, theirs, bank, latest)
+                        level, ours, theirs, window, bank, latest)
                 compressed[synapse.name] = kept.get(synapse.name, make)
         integers, _ = integer_layer(layer, compressed)
         per = recipe.compress.match_rates
-        _, outputs[layer.name] = match_layer(
-            network, integers, outputs, None if per == "none" else calibration.rates[layer.name],
+        _, sent = match_layer(
+            network, integers, outputs, window,
+            None if per == "none" else calibration.rates[layer.name],
             "channel" if per == "channel" else "layer")
-        outputs[layer.name] = in_bytes(outputs[layer.name])
-        outputs = {name: values for name, values in outputs.items() if needed_until[name] > index}
+        outputs[layer.name] = replace(sent, values=in_bytes(sent.values))
+        outputs = {name: sent for name, sent in outputs.items() if needed_until[name] > index}
     return compressed
 
 
 def _towards_dense(
     network: Network, layer: Layer, synapse: Synapse, objective: str, method: Method, level: Level,
-    ours: Spikes, theirs: Spikes, bank: LayerBank, latest: Latest,
+    ours: Spikes, theirs: Spikes, window: Window, bank: LayerBank, latest: Latest,
 ) -> CompressedSynapse:
     """Return a group that, from our spikes, comes nearest to the potential it has from theirs.
 
@@ -155,7 +157,7 @@ def _towards_dense(
     ----------
     latest : the curvatures last computed; queries, keys and values follow each other and share them
     """
-    key = (ours.shape[-1], *input_key(layer, synapse, objective))
+    key = (window.begin, window.heard_until, *input_key(layer, synapse, objective))
     if key not in latest:
         latest.clear()
         latest[key] = asymmetric_curvature(layer, synapse, ours, theirs, objective)
@@ -178,11 +180,12 @@ class _Telling:
 
     def __init__(
         self, network: Network, levels: dict[str, Level], on_progress: Progress,
-        n_vectors: int = 0,
+        n_samples: int = 0, window_of: Mapping[str, Window] | None = None,
     ) -> None:
         self._network, self._levels, self._on_progress = network, levels, on_progress
+        n_steps = {name: w.heard_until - w.begin for name, w in (window_of or {}).items()}
         self._work = {
-            synapse.name: _work(layer, synapse, n_vectors)
+            synapse.name: _work(layer, synapse, n_samples * n_steps.get(layer.name, 0))
             for layer in network.layers for synapse in layer.synapses if not synapse.is_fixed}
         self._begin, self._n_begun, self._done = time.monotonic(), 0, 0.0
 

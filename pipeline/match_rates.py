@@ -23,6 +23,7 @@ from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import INPUT, Layer, Network
 from pipeline.neuron import CubaNeuron, Neuron
 from pipeline.synaptic_input import Accumulator, source_spikes
+from pipeline.windows import Outputs, Train, Window, begun, sent_between, sent_in, windows
 
 _WIDEST_CHANGE = 1.5
 _ACC_BYTES = 512 << 20
@@ -51,10 +52,11 @@ def match_rates(
     check_input(network, spikes)
     layers: list[Layer] = []
     ledger: list[LedgerEntry] = []
-    outputs = {INPUT: spikes}
+    outputs: Outputs = {INPUT: Train(spikes)}
+    window_of = windows(network, spikes)
     for layer in network.layers:
-        rates = dense_rates[layer.name]
-        matched, outputs[layer.name] = match_layer(network, layer, outputs, rates, per)
+        matched, outputs[layer.name] = match_layer(
+            network, layer, outputs, window_of[layer.name], dense_rates[layer.name], per)
         layers.append(matched)
         if _takes_threshold(layer):
             ledger += _entries(layer, matched.cuba)
@@ -64,24 +66,25 @@ def match_rates(
 def match_layer(
     network: Network,
     layer: Layer,
-    outputs: dict[str, NDArray[np.uint8]],
+    outputs: Outputs,
+    window: Window,
     dense_rates: NDArray[np.float64] | None,
     per: Literal["layer", "channel"] = "layer",
-) -> tuple[Layer, NDArray[np.uint8]]:
-    """Return one layer with matched thresholds, and its spikes (n, *shape, t).
+) -> tuple[Layer, Train]:
+    """Return one layer with matched thresholds, and what it sends in its window.
 
     Parameters
     ----------
     network : tells the shapes; the weights are those of ``layer``
-    outputs : spikes of the input and of, at least, every source of the layer
+    outputs : of the input and of, at least, every source of the layer
     dense_rates : (channels,), to match the rate; None to leave the thresholds as they are
     """
-    trials = _Trials(network, layer, outputs)
+    trials = _Trials(network, layer, outputs, window)
     neuron = layer.neuron
     if dense_rates is not None and _takes_threshold(layer):
         match = _match_channels if per == "channel" else _match_mean
         neuron = match(layer, trials, dense_rates)
-    return replace(layer, neuron=neuron), trials.output(neuron)
+    return replace(layer, neuron=neuron), sent_in(window, layer, trials.output(neuron))
 
 
 def _takes_threshold(layer: Layer) -> bool:
@@ -97,11 +100,11 @@ class _Trials:
     """A layer and what it receives; tells what other neurons would make of it."""
 
     def __init__(
-        self, network: Network, layer: Layer, outputs: dict[str, NDArray[np.uint8]]
+        self, network: Network, layer: Layer, outputs: Outputs, window: Window
     ) -> None:
-        self._layer = layer
-        self._sources = {
-            s.source: source_spikes(network, outputs, s.source) for s in layer.synapses}
+        self._layer, self._window = layer, window
+        sent = sent_between(network, layer, outputs, window.begin, window.sent_until)
+        self._sources = {s.source: source_spikes(network, sent, s.source) for s in layer.synapses}
         self._accumulator = Accumulator(network, layer)
         self._first_step = depths(network)[layer.name] - 1
         first = next(iter(self._sources.values()))
@@ -113,7 +116,7 @@ class _Trials:
 
     def run(self, neuron: Neuron) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
         """Yield samples and the spikes (n, *shape, t) that such neurons give for them."""
-        layer = replace(self._layer, neuron=neuron)
+        layer = begun(replace(self._layer, neuron=neuron), self._window.begin)
         for begin in range(0, self._n_samples, self._chunk):
             samples = slice(begin, min(begin + self._chunk, self._n_samples))
             acc = self._kept
@@ -127,11 +130,12 @@ class _Trials:
 
     def rates(self, neuron: CubaNeuron) -> NDArray[np.float64]:
         """Return the rate of each channel."""
-        n_spikes, n_places = np.zeros(self._layer.n_channels, dtype=np.int64), 0
+        n_spikes = np.zeros(self._layer.n_channels, dtype=np.int64)
         for _, spikes in self.run(neuron):
             n_spikes += spikes.sum(axis=(0, *range(2, spikes.ndim)), dtype=np.int64)
-            n_places += spikes.size // self._layer.n_channels
-        return n_spikes / n_places
+        n_each = self._layer.n_neurons // self._layer.n_channels
+        rates: NDArray[np.float64] = n_spikes / (self._n_samples * self._window.n_steps * n_each)
+        return rates
 
 
 def _match_mean(layer: Layer, trials: _Trials, dense: NDArray[np.float64]) -> CubaNeuron:

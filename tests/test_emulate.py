@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.emulate import Accumulator, accuracy, emulate, output_scores, run_neurons
-from pipeline.emulate_layers import steps_that_matter
 from pipeline.errors import DataError
-from pipeline.network import INPUT, CubaNeuron, Join, Layer, Network, Readout, Synapse
+from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
 
 # ---------------------------------------------------------------- batches, order, counts
 
@@ -166,25 +165,3 @@ def test_emulation_changes_neither_weights_nor_input(shape: tuple[int, int], ord
     assert np.array_equal(synapse.weight, weight)
     assert np.array_equal(spikes, before)
     assert np.array_equal(first.spikes["a"], emulate(network, spikes).spikes["a"])
-
-
-def test_steps_that_cannot_reach_the_output_are_those_that_change_it_not() -> None:
-    weight = 2 * np.random.default_rng(0).integers(5, 40, (4, 4)).astype(np.int32)
-    layers = tuple(
-        Layer(name, (Synapse(name, source, weight),), CubaNeuron(4096, 0, 60), (4,),
-              axonal_delay=delay)
-        for name, source, delay in (
-            ("a", INPUT, (2, 3, 4, 5)), ("b", "a", None), ("c", "b", None), ("d", "sum", None)))
-    network = Network("deep", (4,), 12, layers, (Join("sum", "add", ("b", "c"), (4,)),))
-    found = steps_that_matter(network, 12)
-    # of a: its own step and the least delay, b's, past c, and d's: 3 + 1 + 1
-    assert found == {"a": 12 - 5, "b": 12, "c": 12, "d": 12}
-    spikes = (np.random.default_rng(1).random((50, 4, 12)) < 0.3).astype(np.uint8)
-    whole = emulate(network, spikes).spikes["d"]
-    for n, is_same in ((7, True), (6, False)):
-        cut = spikes.copy()
-        cut[..., n:] = 0
-        assert np.array_equal(emulate(network, cut).spikes["d"], whole) == is_same
-    readout = replace(network, readout=Readout("voltage"))
-    assert steps_that_matter(readout, 12)["a"] == 12  # one more, and then they are few
-    assert steps_that_matter(readout, 10)["a"] == 6

@@ -12,15 +12,16 @@ from pipeline import emulate_layers as layers_module
 from pipeline.emulate import emulate
 from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses
 from pipeline.network import INPUT, Network
+from pipeline.windows import windows
 
 
 def compare(network: Network, spikes: Any) -> list[set[str]]:
     """Compare with the emulator; return what was kept at each layer."""
     expected, kept = emulate(network, spikes).spikes, []
-    for layer, outputs in emulate_layers(network, spikes):
+    for layer, outputs in emulate_layers(network, spikes, windows(network, spikes)):
         kept.append(set(outputs))
-        for name, values in outputs.items():
-            np.testing.assert_array_equal(values, expected[name])
+        for name, sent in outputs.items():
+            np.testing.assert_array_equal(sent.between(0, spikes.shape[-1]), expected[name])
         assert layer.name in outputs
     return kept
 

@@ -17,6 +17,7 @@ from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
 from pipeline.ledger import LedgerEntry
 from pipeline.match_rates import match_layer, match_rates
 from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.windows import Train, windows
 
 Case = tuple[Network, Network, NDArray[np.uint8]]
 NEURON = CubaNeuron(current_decay=1024, voltage_decay=400, vth_mant=150)
@@ -167,14 +168,17 @@ def test_layers_matched_one_by_one_give_the_matched_network(case: Case, per: Any
     wanted = rates_of(dense, spikes)
     whole, _ = match_rates(pruned, spikes, wanted, per)
     expected = emulate(whole, spikes).spikes
-    outputs = {INPUT: spikes}
+    outputs, window_of = {INPUT: Train(spikes)}, windows(dense, spikes)
     for layer, matched in zip(pruned.layers, whole.layers, strict=True):
-        as_it_is, _ = match_layer(dense, layer, outputs, None)
+        window = window_of[layer.name]
+        as_it_is, _ = match_layer(dense, layer, outputs, window, None)
         assert as_it_is.neuron == layer.neuron
         # the dense network only tells the shapes
-        found, outputs[layer.name] = match_layer(dense, layer, outputs, wanted[layer.name], per)
+        found, outputs[layer.name] = match_layer(
+            dense, layer, outputs, window, wanted[layer.name], per)
         assert found.neuron == matched.neuron
-        assert np.array_equal(outputs[layer.name], expected[layer.name])
+        sent = outputs[layer.name].between(0, spikes.shape[-1])
+        assert np.array_equal(sent, expected[layer.name])
 
 
 def test_thresholds_move_at_most_by_half_and_stay_exact(dense_chain: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,9 @@ def test_relays_spike_as_the_published_network_later_by_the_relays_before(networ
     with torch.no_grad():
         published(given)
         net(given)
-    later = {"position": ("patch_embed.proj_lif3", 1), "last": ("head_lif", net.n_relays),
-             "head": ("head", net.n_relays + 1)}
+    n_relays = 2 + 2 * SMALL["n_blocks"]
+    later = {"position": ("patch_embed.proj_lif3", 1), "last": ("head_lif", n_relays),
+             "head": ("head", n_relays + 1)}
     for i in range(SMALL["n_blocks"]):
         n = 2 + 2 * i
         for part, own, steps in (
@@ -120,6 +122,52 @@ def test_relays_spike_as_the_published_network_later_by_the_relays_before(networ
     n_weights = sum(p.numel() for m in published.modules() for n, p in m.named_parameters(
         recurse=False) if n == "weight" and p.dim() > 1)
     assert sum(p.numel() for n, p in net.named_parameters() if "synapse" in n) == n_weights
+
+
+def test_balanced_relays_spike_in_the_published_steps_of_no_step_per_layer(
+    networks: Any,
+) -> None:
+    """An image shown for T steps, as the network was published for: T steps of every layer."""
+    published = PublishedSpikeTransformer(**SMALL, takes_steps=False).eval()
+    published.load_state_dict(networks[0].state_dict())
+    with torch.no_grad():
+        for block in published.block:  # in a few steps its last neurons would all fire
+            for norm in (block.attn.proj_bn, block.mlp.fc2_bn):
+                norm.bias -= 1.2
+    net = RelayedSpikeTransformer(**SMALL, is_balanced=True).eval()
+    net.load_state_dict(published.state_dict())
+    net.load_state_dict({**net.state_dict(), "scales": torch.full_like(net.scales, 64)})
+    theirs, ours = {}, {}
+    for found, module in ((theirs, published), (ours, net)):
+        for name, part in module.named_modules():
+            part.register_forward_hook(
+                lambda _m, _a, out, name=name, found=found: found.update({name: out}))
+    n_shown = 4
+    frames = spikes(6, 1)
+    shown = torch.zeros(*frames.shape[:-1], n_shown + net.depth)
+    shown[..., :n_shown] = frames
+    with torch.no_grad():
+        published(frames.expand(*frames.shape[:-1], n_shown))
+        net(shown)
+    first = len(net.splitting) + 1  # step in which the stream begins
+    arrivals = {"position": ("patch_embed.proj_lif3", first + 1)}
+    for i in range(SMALL["n_blocks"]):
+        begin = first + 2 + 9 * i
+        for part, own, n in (
+                ("attn.shortcut", "shortcut", 1), ("attn.q", "query", 4), ("attn.k", "key", 2),
+                ("attn.v", "value", 2), ("attn.talking_heads", "mask", 4), ("mlp.fc1", "fc1", 7),
+                ("mlp.fc2", "fc2", 8)):
+            arrivals[f"blocks.{i}.{own}"] = (f"block.{i}.{part}_lif", begin + n)
+    arrivals["last"] = ("head_lif", net.depth - 1)
+    for own, (name, begin) in arrivals.items():
+        assert 0.01 < theirs[name].mean() < 0.99, name
+        expected = theirs[name].expand_as(ours[own][..., :n_shown])
+        torch.testing.assert_close(
+            ours[own][..., begin : begin + n_shown], expected, rtol=0, atol=0, msg=own)
+        assert not ours[own][..., :begin].any(), own
+    torch.testing.assert_close(
+        ours["head"][..., -n_shown:], theirs["head"].transpose(1, 2), rtol=0, atol=1e-3)
+    assert not ours["head"][..., : -n_shown].any()
 
 
 def test_a_stream_has_one_scale_at_which_no_message_is_too_large(networks: Any) -> None:
@@ -170,7 +218,8 @@ def test_gates_are_and() -> None:
     assert torch.equal(found[..., 1:], (a * b)[..., :-1]) and not found[..., 0].any()
 
 
-@pytest.mark.parametrize("kind", [SpikeTransformer, RelayedSpikeTransformer])
+@pytest.mark.parametrize("kind", [
+    SpikeTransformer, RelayedSpikeTransformer, partial(RelayedSpikeTransformer, is_balanced=True)])
 def test_the_integer_network_is_the_module_and_stays_it_without_joins(
     kind: Any, networks: Any, tmp_path: Path
 ) -> None:
@@ -220,9 +269,11 @@ class TestPublishedWeights:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["SpikeTransformer", "RelayedSpikeTransformer"])
+@pytest.mark.parametrize(("kind", "own"), [
+    ("SpikeTransformer", {}), ("RelayedSpikeTransformer", {}),
+    ("RelayedSpikeTransformer", {"is_balanced": True})])
 def test_a_small_transformer_deploys_without_a_differing_spike(
-    kind: str, networks: Any, tmp_path: Path, deploy: Any
+    kind: str, own: dict[str, Any], networks: Any, tmp_path: Path, deploy: Any
 ) -> None:
     arrays, rng = {}, np.random.default_rng(0)
     for split in ("calibration", "validation", "test"):
@@ -236,7 +287,7 @@ def test_a_small_transformer_deploys_without_a_differing_spike(
         "calibration": {"n_samples": 8}, "compress": {"sparsity": 0.5, "bits": 4},
         "evaluate": {"n_validation": 8, "n_test": 8}, "verify": {"n_samples": 2},
         "energy": {"n_samples": 2}}))
-    arguments = {**SMALL, "input_shape": [2, 12, 8], "pooling": [True, False, True, False]}
+    arguments = {**SMALL, **own, "input_shape": [2, 12, 8], "pooling": [True, False, True, False]}
     module = spike_transformer if kind == "SpikeTransformer" else spike_transformer_relays
     (folder / "model.yaml").write_text(yaml.safe_dump({
         "network": f"{module.__file__}:{kind}", "arguments": arguments,

@@ -159,6 +159,19 @@ class CurrentRelay(torch.nn.Module):
         return later(added if currents is None else currents + added)
 
 
+class CurrentsLater(GradedRelay):
+    """Currents of a stream, some steps later, to meet what a longer branch adds to them.
+
+    Attributes
+    ----------
+    w_scale : that of the stream, see :class:`CurrentRelay`
+    """
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__(n_steps)
+        self.w_scale = _SCALE
+
+
 class StreamReader(cuba.Conv):  # type: ignore[misc, name-defined]
     """Neurons that take the currents of a stream and their own bias: (n, c, y, x, t) in and out."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.deep.blocks import CurrentRelay, FrameNorm, Offset, StreamReader, cuba
+from models.deep.blocks import CurrentRelay, CurrentsLater, FrameNorm, Offset, StreamReader, cuba
 
 _MAX_THRESHOLD = 4095  # units; above it SLAYER compares no longer exactly
 _MAX_BIAS = 4095  # units
@@ -82,6 +82,8 @@ class ScaledNet(torch.nn.Module):
         for module in self.modules():
             if isinstance(module, StreamReader) and of_stream is not None:
                 _rescale(module.neuron, of_stream)
+            elif isinstance(module, CurrentsLater) and of_stream is not None:
+                module.w_scale = of_stream
 
 
 def _rescale(neuron: Any, scale: int) -> None:

@@ -185,13 +185,20 @@ class TokenSum(cuba.Conv):  # type: ignore[misc]
 
 
 def patch_splitting(
-    c_in: int, n_channels: int, pooling: Sequence[bool], neuron: dict[str, Any]
+    c_in: int, n_channels: int, pooling: Sequence[bool], neuron: dict[str, Any], *,
+    is_balanced: bool = False,
 ) -> torch.nn.ModuleList:
-    """Return what splits frames into patches, spikes (n, n_channels / 2, y, x, t) in the end."""
+    """Return what splits frames into patches, spikes (n, n_channels / 2, y, x, t) in the end.
+
+    Parameters
+    ----------
+    is_balanced : whether normalization begins with the input
+    """
     widths = [c_in, n_channels // 8, n_channels // 4, n_channels // 2]
     parts = list[Any]()
     for (before, after), is_pooled in zip(pairwise(widths), pooling, strict=False):
-        parts.append(spiking_conv(before, after, 3, neuron=neuron))
+        first_step = len(parts) if is_balanced else 0
+        parts.append(spiking_conv(before, after, 3, neuron=neuron, first_step=first_step))
         parts += [OrPool(after, 3, 2, padding=1)] * is_pooled
     if pooling[3]:
         parts.append(OrPool(widths[-1], 3, 2, padding=1))

@@ -4,8 +4,7 @@ The names are those of BICLab/Spike-Driven-Transformer (``patch_embed.proj_conv3
 ``block.0.attn.q_conv.weight``, ``block.0.mlp.fc1_bn.bias``, ``head.weight``), so that a state dict
 of theirs loads as it is. The stream of membrane currents is computed once and added to. Every
 neuron takes a step, as in :class:`~models.deep.spike_transformer.SpikeTransformer`, whose weights
-:mod:`models.deep.spike_transformer_weights` makes of these; what departs from the paper is told
-there.
+:mod:`models.deep.spike_transformer_weights` makes of these; or none, as its authors have it.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ _UNUSED = ("attn.talking_heads.weight",)  # theirs holds it and does not use it
 class PatchEmbed(torch.nn.Module):
     """Patch splitting and position: (n, c, y, x, t) to currents (n, n_channels, rows, cols, t)."""
 
+    n_steps = 1  # that pooling takes
+
     def __init__(self, c_in: int, n_channels: int, pooling: Sequence[bool], tau: float) -> None:
         super().__init__()
         widths = [c_in, n_channels // 8, n_channels // 4, n_channels // 2, n_channels]
@@ -48,8 +49,8 @@ class PatchEmbed(torch.nn.Module):
             spikes = getattr(self, f"proj_lif{suffix}")(
                 normed(getattr(self, f"proj_conv{suffix}"), getattr(self, f"proj_bn{suffix}"),
                        spikes))
-            spikes = pooled(spikes) if self._pooling[index] else spikes
-        spikes = pooled(spikes) if self._pooling[3] else spikes
+            spikes = pooled(spikes, self.n_steps) if self._pooling[index] else spikes
+        spikes = pooled(spikes, self.n_steps) if self._pooling[3] else spikes
         currents = normed(self.proj_conv3, self.proj_bn3, spikes)
         position: Tensor = normed(self.rpe_conv, self.rpe_bn, self.proj_lif3(currents))
         return currents + position
@@ -57,6 +58,8 @@ class PatchEmbed(torch.nn.Module):
 
 class Attention(torch.nn.Module):
     """Spike-driven self-attention: what it adds to currents (n, n_channels, rows, cols, t)."""
+
+    n_steps = 1  # that a gate takes
 
     def __init__(self, n_channels: int, tau: float) -> None:
         super().__init__()
@@ -74,8 +77,9 @@ class Attention(torch.nn.Module):
             getattr(self, f"{name}_lif")(
                 normed(getattr(self, f"{name}_conv"), getattr(self, f"{name}_bn"), spikes))
             for name in ("q", "k", "v"))
-        both = later(key * value).sum((2, 3), keepdim=True)
-        return normed(self.proj_conv, self.proj_bn, later(query * self.talking_heads_lif(both)))
+        both = later(key * value, self.n_steps).sum((2, 3), keepdim=True)
+        attended = later(query * self.talking_heads_lif(both), self.n_steps)
+        return normed(self.proj_conv, self.proj_bn, attended)
 
 
 class Perceptron(torch.nn.Module):
@@ -113,12 +117,17 @@ class PublishedSpikeTransformer(torch.nn.Module):
     """``(n, c, y, x, t)`` in, voltages ``(n, n_classes, t)`` out.
 
     Takes the arguments of :class:`~models.deep.spike_transformer.SpikeTransformer`.
+
+    Parameters
+    ----------
+    takes_steps : whether neurons, gates and pooling take a step each, as cores do
     """
 
     def __init__(
         self, n_channels: int = 512, n_blocks: int = 8, *, mlp_ratio: float = 4.0,
         input_shape: Sequence[int] = (3, 224, 224), n_classes: int = 1000,
         pooling: Sequence[bool] = (True, True, True, True), tau: float = 2.0,
+        takes_steps: bool = True,
     ) -> None:
         super().__init__()
         hidden = round(mlp_ratio * n_channels)
@@ -127,6 +136,9 @@ class PublishedSpikeTransformer(torch.nn.Module):
             EncoderBlock(n_channels, hidden, tau) for _ in range(n_blocks))
         self.head_lif = Spikes(tau)
         self.head = torch.nn.Linear(n_channels, n_classes)
+        for part in self.modules():
+            if isinstance(part, (PatchEmbed, Attention, Spikes)):
+                part.n_steps = int(takes_steps)
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Return voltages of every step."""
@@ -169,6 +181,8 @@ class PublishedSpikeTransformer(torch.nn.Module):
 class Spikes(torch.nn.Module):
     """SLAYER's leaky neurons, and the step they take: currents to spikes, any (n, ..., t)."""
 
+    n_steps = 1
+
     def __init__(self, tau: float, threshold: float = 1.0) -> None:
         super().__init__()
         parameters = leaky(tau, threshold)
@@ -182,7 +196,7 @@ class Spikes(torch.nn.Module):
             currents, int(neuron.voltage_decay), neuron.threshold + neuron.threshold_eps,
             neuron.s_scale)
         spikes: Tensor = neuron.spike(voltages)
-        return later(spikes)
+        return later(spikes, self.n_steps)
 
 
 def normed(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, spikes: Tensor) -> Tensor:
@@ -192,7 +206,7 @@ def normed(conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, spikes: Tensor) ->
     return frames.reshape(n, t, *frames.shape[1:]).permute(0, 2, 3, 4, 1)
 
 
-def pooled(spikes: Tensor) -> Tensor:
-    """Return the maxima of 3 x 3 spikes, every second row and column, one step later."""
-    return later(torch.nn.functional.max_pool3d(spikes, (3, 3, 1), (2, 2, 1), (1, 1, 0)))
+def pooled(spikes: Tensor, n_steps: int) -> Tensor:
+    """Return the maxima of 3 x 3 spikes, every second row and column, some steps later."""
+    return later(torch.nn.functional.max_pool3d(spikes, (3, 3, 1), (2, 2, 1), (1, 1, 0)), n_steps)
 

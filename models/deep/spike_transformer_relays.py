@@ -2,9 +2,13 @@
 
 The stream of membrane currents is what is published: one relay at every addition sends it on as a
 graded message (Loihi 2 has them, Loihi 1 does not), and no synapse is there twice, as it is in
-:mod:`models.deep.spike_transformer`. A relay takes a step and the branches wait for nothing: all
-spikes are those of the published network, as many steps later as there are relays before them. The
-last sum over tokens is one of graded relays too.
+:mod:`models.deep.spike_transformer`. The last sum over tokens is one of graded relays too.
+
+Trained here, every neuron takes a step and the branches wait for nothing: all spikes are those of
+:class:`~models.deep.spike_transformer_published.PublishedSpikeTransformer`, as many steps later as
+there are relays before them. A network that was trained elsewhere took no steps: with
+``is_balanced`` the stream waits for its branches, the queries wait for their mask, and biases begin
+with the input.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from torch import Tensor
 from models.deep.blocks import (
     And,
     CurrentRelay,
+    CurrentsLater,
     GradedSum,
     StreamReader,
     leaky,
@@ -29,15 +34,21 @@ from models.deep.spike_transformer import TokenSum, patch_splitting, token_map
 from models.deep.spike_transformer_published import MASK_THRESHOLD
 from models.deep.spike_transformer_weights import LoadsPublished, relayed
 
+N_BLOCK_RELAYS, N_BLOCK_STEPS = 2, 9  # of one block, one after the other
+
 
 class RelayedSpikeTransformer(LoadsPublished, ScaledNet):
     """``(n, c, y, x, t)`` in, voltages ``(n, n_classes, t)`` out; their sum over t decides.
 
     Takes the arguments of :class:`~models.deep.spike_transformer.SpikeTransformer`.
 
+    Parameters
+    ----------
+    is_balanced : compute what a published network computes that takes no step per layer: in T
+        + ``depth`` steps all spikes and voltages of its T steps, each layer's in T steps of its own
+
     Attributes
     ----------
-    n_relays : steps by which the stream is later at its end than that of the published network
     depth : steps after which the input reaches the output by the longest way
     """
 
@@ -45,7 +56,7 @@ class RelayedSpikeTransformer(LoadsPublished, ScaledNet):
         self, n_channels: int = 512, n_blocks: int = 8, *, mlp_ratio: float = 4.0,
         input_shape: Sequence[int] = (3, 224, 224), n_classes: int = 1000,
         pooling: Sequence[bool] = (True, True, True, True), tau: float = 2.0,
-        frame_scale: int = 1,
+        frame_scale: int = 1, is_balanced: bool = False,
     ) -> None:
         super().__init__()
         self.published_arguments = {
@@ -54,18 +65,25 @@ class RelayedSpikeTransformer(LoadsPublished, ScaledNet):
         self.frame_scale = frame_scale
         neuron, hidden = leaky(tau), round(mlp_ratio * n_channels)
         n_tokens = token_map(input_shape, pooling)
-        self.splitting = patch_splitting(input_shape[0], n_channels, pooling, neuron)
+        self.splitting = patch_splitting(
+            input_shape[0], n_channels, pooling, neuron, is_balanced=is_balanced)
         self.tokens = CurrentRelay(n_channels // 2, n_channels, 3)
-        self.position = StreamReader(n_channels, neuron, 1)
+        # relays before a reader, or all steps before it
+        step = len(self.splitting) + 1 if is_balanced else 1
+        self.position = StreamReader(n_channels, neuron, step)
+        self.waiting = CurrentsLater(1) if is_balanced else torch.nn.Identity()
         self.positioned = CurrentRelay(n_channels, n_channels, 3)
-        self.blocks = torch.nn.ModuleList(
-            RelayedBlock(n_channels, hidden, n_tokens, tau, 2 + 2 * index)
-            for index in range(n_blocks))
-        self.n_relays = 2 + 2 * n_blocks
-        self.last = StreamReader(n_channels, neuron, self.n_relays)
+        step += 2 if is_balanced else 1
+        blocks = []
+        for _ in range(n_blocks):
+            blocks.append(RelayedBlock(n_channels, hidden, n_tokens, tau, step, is_balanced))
+            step += N_BLOCK_STEPS if is_balanced else N_BLOCK_RELAYS
+        self.blocks = torch.nn.ModuleList(blocks)
+        self.last = StreamReader(n_channels, neuron, step)
         self.sum = GradedSum()
-        self.head = readout(n_channels, n_classes, self.n_relays + 1)
-        self.depth = len(self.splitting) + 3 + 10 * n_blocks + 2
+        step += 2 if is_balanced else 1
+        self.head = readout(n_channels, n_classes, step)
+        self.depth = len(self.splitting) + 5 + N_BLOCK_STEPS * n_blocks
         self.hold_scales()
 
     def forward(self, spikes: Tensor) -> Tensor:
@@ -73,7 +91,7 @@ class RelayedSpikeTransformer(LoadsPublished, ScaledNet):
         for part in self.splitting:
             spikes = part(spikes)
         currents = self.tokens(spikes)
-        currents = self.positioned(self.position(currents), currents)
+        currents = self.positioned(self.position(currents), self.waiting(currents))
         for block in self.blocks:
             currents = block(currents)
         voltages: Tensor = self.head(self.sum(self.last(currents)).flatten(1, -2))
@@ -90,30 +108,39 @@ class RelayedBlock(torch.nn.Module):
     Parameters
     ----------
     n_tokens : (rows, columns)
-    first_step : relays before the block; biases begin so much later
+    first_step : in which biases of the block begin
+    is_balanced : whether currents wait for what is added to them
     """
 
     def __init__(
-        self, n_channels: int, hidden: int, n_tokens: tuple[int, int], tau: float, first_step: int
+        self, n_channels: int, hidden: int, n_tokens: tuple[int, int], tau: float, first_step: int,
+        is_balanced: bool,
     ) -> None:
         super().__init__()
         neuron = leaky(tau)
+        # steps from the currents to queries, to the perceptron, and to its second layer
+        to_query, to_fc1, to_fc2 = (1, 6, 7) if is_balanced else (0, 1, 1)
         self.shortcut = StreamReader(n_channels, neuron, first_step)
         self.query, self.key, self.value = (
-            spiking_conv(n_channels, n_channels, 1, neuron=neuron, first_step=first_step)
-            for _ in range(3))
+            spiking_conv(n_channels, n_channels, 1, neuron=neuron, first_step=first_step + to_query,
+                         waits=waits if is_balanced else 0)
+            for waits in (2, 0, 0))  # queries wait until K AND V are summed over tokens
         self.key_and_value, self.masked = And(n_channels), And(n_channels)
         self.mask = TokenSum(n_channels, n_tokens, leaky(tau, MASK_THRESHOLD))
         self.attended = CurrentRelay(n_channels, n_channels, 1)
-        self.fc1 = StreamReader(n_channels, neuron, first_step + 1)
-        self.fc2 = spiking_conv(n_channels, hidden, 1, neuron=neuron, first_step=first_step + 1)
+        self.fc1 = StreamReader(n_channels, neuron, first_step + to_fc1)
+        self.fc2 = spiking_conv(
+            n_channels, hidden, 1, neuron=neuron, first_step=first_step + to_fc2)
         self.perceived = CurrentRelay(hidden, n_channels, 1)
+        self.until_attended, self.until_perceived = (
+            CurrentsLater(n) if is_balanced else torch.nn.Identity() for n in (5, 2))
 
     def forward(self, currents: Tensor) -> Tensor:
         """Return currents of the same shape."""
         spikes = self.shortcut(currents)
         mask = self.mask(self.key_and_value(self.key(spikes) + self.value(spikes)))
-        currents = self.attended(self.masked(self.query(spikes) + mask), currents)
-        perceived: Tensor = self.perceived(self.fc2(self.fc1(currents)), currents)
+        currents = self.attended(
+            self.masked(self.query(spikes) + mask), self.until_attended(currents))
+        perceived: Tensor = self.perceived(
+            self.fc2(self.fc1(currents)), self.until_perceived(currents))
         return perceived
-

@@ -31,7 +31,7 @@ def is_relay(module: Any) -> bool:
 
 def message_scale(module: Any) -> int:
     """Return what a message of 1 on the chip is multiplied by to be one of the module."""
-    return module.w_scale if isinstance(module, CurrentRelay) else 1
+    return getattr(module, "w_scale", 1)
 
 
 def to_relay(

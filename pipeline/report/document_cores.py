@@ -17,6 +17,7 @@ from pipeline.context import Context
 from pipeline.mapping.placement import Core
 from pipeline.network import Layer
 from pipeline.report.document_time import core_times
+from pipeline.windows import last_steps
 
 Row = dict[str, Any]
 
@@ -69,7 +70,7 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
     """
     dense = context.value("ingest").network.layer(layer.name)
     # before joins are resolved a layer has one group, or two of complex weights
-    synapse, calibration = dense.synapses[0], context.value("calibrate")
+    synapse = dense.synapses[0]
     groups = () if dense.is_driven else dense.synapses
     n_dense = sum(group.n_weights for group in groups)
     n_dense_nonzero = sum(int(np.count_nonzero(group.weight)) for group in groups)
@@ -105,7 +106,7 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         "vth_mant": layer.neuron.vth_mant,
         **_compression(dense, parts),
         "loss_executed_per_sample": context.value("emulate").executed_losses[layer.name],
-        "firing_rate_dense_per_step": float(np.mean(calibration.rates[layer.name])),
+        "firing_rate_dense_per_step": _dense_rate(context, dense),
         "firing_rate_per_step": sums["spikes_per_sample"] / n_activations,
         "n_cores": len(own),
         "n_cores_decided_by": context.value("place").cuts[layer.name].limit or "one core holds it",
@@ -120,6 +121,14 @@ def layer_row(context: Context, layer: Layer, cores: list[Row]) -> Row:
         "effective_share_of_executed_frac":
             sums["effective_synops_per_sample"] / executed if executed else None,
     }
+
+
+def _dense_rate(context: Context, layer: Layer) -> float | None:
+    """Return spikes per neuron and step of the whole sample; None if calibration left some out."""
+    network, n_steps = context.value("ingest").network, context.value("energy").n_steps
+    _, sent_until = last_steps(network, n_steps)[layer.name]
+    rates = context.value("calibrate").rates[layer.name]
+    return float(np.mean(rates)) if sent_until == n_steps else None
 
 
 def _compression(dense: Layer, parts: list[CompressedSynapse]) -> Row:

@@ -71,7 +71,9 @@ def quantization(document: Row) -> Table:
 
 def activity(document: Row) -> Table:
     """Return rates, synops and cores, per layer."""
-    return build("Activity and cores", document["layers"], [
+    caption = ("Activity and cores. No rate before where calibration left out steps that cannot "
+               "reach the output")
+    return build(caption, document["layers"], [
         column("layer", "name"), column("neurons before", "n_neurons_dense"),
         column("neurons after", "n_neurons"),
         column("rate before, calibration", "firing_rate_dense_per_step", significant),

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.emulate import accuracy, emulate
+from pipeline.emulate import accuracy
+from pipeline.emulate_layers import emulate_layers
 from pipeline.levels import allocate_levels
 from pipeline.match_rates import match_layer
-from pipeline.network import INPUT, Network
+from pipeline.network import Network
 from pipeline.quantize import integer_layer
 from pipeline.recipe import Recipe
 from pipeline.sweep.results import Result
 from pipeline.sweep.trial import REFUSALS, Bench, failure
+from pipeline.windows import windows
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,11 @@ class Sense:
         per = recipe.compress.match_rates
         if per != "none":
             spikes = bench.calibration_samples(recipe).spikes
-            before = {INPUT: spikes, **emulate(dense, spikes).spikes}
-            rates = bench.calibration(recipe).rates[self.layer]
-            integers, _ = match_layer(dense, integers, before, rates, per)
+            rates, window_of = bench.calibration(recipe).rates[self.layer], windows(dense, spikes)
+            before = next(
+                outputs for layer, outputs in emulate_layers(dense, spikes, window_of)
+                if layer.name == self.layer)
+            integers, _ = match_layer(
+                dense, integers, before, window_of[self.layer], rates, per)
         return dense.with_layers(tuple(
             integers if layer.name == self.layer else layer for layer in dense.layers))
