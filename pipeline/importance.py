@@ -10,6 +10,7 @@ output::
     S_r = rate_r / theta^2 * sum over o, t of S_o (W_or k(t))^2,    S = rate / theta^2 at the output
 
 The factor makes the losses of rows, and of layers, comparable: they are all errors of the output.
+Graded relays send errors on as they are: rate / theta^2 is 1 there, and k is one step.
 This is ours, not the paper's; what it brings is in ``make bench-sbc``.
 """
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.lower import without_joins
 from pipeline.network import Layer, Network, Synapse
-from pipeline.neuron import CubaNeuron
+from pipeline.neuron import CubaNeuron, Neuron, RelayNeuron
 
 _KERNEL_STEPS = 4096
 _LEAST_RATE_FRAC = 0.01  # of the layer's mean: a neuron silent in calibration may still spike
@@ -38,7 +39,7 @@ def output_importance(
     rates : spikes per step of each channel, by layer name
     """
     importance: dict[str, NDArray[np.float64]] = {}
-    if not all(isinstance(layer.neuron, CubaNeuron) for layer in network.layers):
+    if not all(isinstance(layer.neuron, (CubaNeuron, RelayNeuron)) for layer in network.layers):
         # the first-order argument is about thresholds and resets of CUBA neurons
         return {layer.name: np.ones(layer.n_channels) for layer in network.layers}
     network = without_joins(network)
@@ -47,17 +48,23 @@ def output_importance(
         consumers = [s for s in network.synapses if s.source == layer.name]
         for synapse in consumers:
             target = network.layer_of(synapse.name)
-            received += _kernel_energy(target.cuba) * _carried_back(
+            received += _kernel_energy(target.neuron) * _carried_back(
                 layer, synapse, importance[target.name])
         if not consumers:
             received[:] = 1.0
-        rate = np.maximum(rates[layer.name], _LEAST_RATE_FRAC * rates[layer.name].mean() + 1e-12)
         # a neuron without consumers would get zero: nothing may be free
         received = np.maximum(received, 1e-6 * received.mean() + 1e-300)
-        # neurons read by their voltage have no rate and no threshold
-        gain = rate / layer.cuba.vth_mant**2 if layer.cuba.fires else np.ones(layer.n_channels)
-        importance[layer.name] = gain * received
+        importance[layer.name] = _gain(layer, rates[layer.name]) * received
     return importance
+
+
+def _gain(layer: Layer, rates: NDArray[np.float64]) -> NDArray[np.float64] | float:
+    """Return the energy of what a layer sends otherwise for an error of mean square 1."""
+    if not isinstance(layer.neuron, CubaNeuron) or not layer.neuron.fires:
+        return 1.0  # relays, and neurons read by their voltage, have no threshold
+    rate = np.maximum(rates, _LEAST_RATE_FRAC * rates.mean() + 1e-12)
+    gain: NDArray[np.float64] = rate / layer.neuron.vth_mant**2
+    return gain
 
 
 def _carried_back(
@@ -75,8 +82,10 @@ def _carried_back(
     return np.asarray(by_group.reshape(-1) / float(np.prod(synapse.geometry.stride)))
 
 
-def _kernel_energy(neuron: CubaNeuron) -> float:
+def _kernel_energy(neuron: Neuron) -> float:
     """Return the sum of the squared response of the potential to one spike."""
+    if not isinstance(neuron, CubaNeuron):
+        return 1.0
     keep_u, keep_v = 1 - neuron.current_decay / 4096, 1 - neuron.voltage_decay / 4096
     u, v, energy = 1.0, 0.0, 0.0
     for _ in range(_KERNEL_STEPS):
