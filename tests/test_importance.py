@@ -15,6 +15,7 @@ from pipeline.importance import _kernel_energy, output_importance
 from pipeline.mapping.connectivity import unrolled
 from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
+from pipeline.neuron import RelayNeuron, ResonatorNeuron
 
 FORGETFUL = CubaNeuron(4096, 4096, 10)  # its response to a spike is one step long
 
@@ -44,6 +45,42 @@ def test_a_dense_chain_is_as_computed_by_hand() -> None:
     assert found["l0"] == pytest.approx([
         0.5 / 25 * (9 * 0.004 + 1 * 0.002), 0.1 / 25 * 16 * 0.002, 0.2 / 25 * 4 * 0.004,
     ])
+
+
+def test_relays_carry_errors_back_as_they_send_messages_on() -> None:
+    """A stream of two channels, to which a layer adds, and which a layer and a relay read."""
+    def group(name: str, source: str, weight: Any) -> Synapse:
+        return Synapse(name, source, np.array(weight, dtype=np.int32))
+
+    eye = [[1, 0], [0, 1]]
+    network = Network("stream", (2,), 10, (
+        Layer("a", (group("a", INPUT, eye),), replace(FORGETFUL, vth_mant=5), (2,)),
+        Layer("relay", (group("relay", "a", [[3, 0], [1, 2]]),), RelayNeuron(), (2,)),
+        Layer("b", (group("b", "relay", eye),), replace(FORGETFUL, vth_mant=4), (2,)),
+        Layer("more", (group("more", "b", [[5, 0], [0, 7]]), group("stream", "relay", eye)),
+              RelayNeuron(), (2,)),
+        Layer("out", (group("out", "more", [[2, 1]]),), FORGETFUL, (1,)),
+    ))
+    rates = {layer.name: np.full(layer.shape, 0.5) for layer in network.layers}
+    found = output_importance(network, rates)
+    out = 0.5 / 10**2
+    assert found["more"] == pytest.approx([4 * out, out])
+    b = np.array([0.5 / 16 * 25 * 4 * out, 0.5 / 16 * 49 * out])
+    assert found["b"] == pytest.approx(b)
+    relay = b + [4 * out, out]
+    assert found["relay"] == pytest.approx(relay)
+    assert found["a"] == pytest.approx(
+        [0.5 / 25 * (9 * relay[0] + relay[1]), 0.5 / 25 * 4 * relay[1]])
+
+
+def test_other_families_matter_alike() -> None:
+    network = chain([[[1, 1]], [[3]]], [FORGETFUL, FORGETFUL])
+    resonator = ResonatorNeuron("rf", cos_decay=3000, sin_decay=1000, vth_mant=80)
+    network = network.with_layers((
+        network.layers[0], replace(network.layers[1], neuron=resonator)))
+    rates = {"l0": np.array([0.5]), "l1": np.array([0.4])}
+    assert {name: values.tolist() for name, values in output_importance(network, rates).items()} \
+        == {"l0": [1.0], "l1": [1.0]}
 
 
 @pytest.mark.parametrize("decays", [(4096, 4096), (1024, 128), (4096, 300), (700, 4096)])
