@@ -26,9 +26,9 @@ import numpy as np
 from hardware_targets import Target, load_target
 from pipeline.mapping.place import place
 from pipeline.mapping.placement import Placement
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
-from pipeline.neuron import Neuron, SigmaDeltaNeuron
+from pipeline.neuron import CubaNeuron, Neuron, SigmaDeltaNeuron
 
 BITS = 8
 

@@ -20,8 +20,9 @@ import numpy as np
 from hardware_targets import load_target
 from pipeline.mapping.connectivity import unrolled
 from pipeline.mapping.place import place
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
+from pipeline.neuron import CubaNeuron
 
 NEURON = CubaNeuron(1024, 128, 80)
 # channels, kernel, stride; the fourth is depthwise, as are those before pointwise ones

@@ -21,9 +21,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from hardware_targets.prices import EventTimes, PriceSet, System
-from hardware_targets.quantity import Quantity, TimeTable
+from hardware_targets.quantity import Quantity
 from hardware_targets.reading import key_path, key_problems, read_yaml
 from hardware_targets.schema import Capacities, Neurons, Synapses, Target
+from hardware_targets.time_table import TimeTable
 
 _FOLDER = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")

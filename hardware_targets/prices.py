@@ -19,10 +19,10 @@ from hardware_targets.quantity import (
     Status,
     Strict,
     Time,
-    TimeTable,
     Voltage,
     problem,
 )
+from hardware_targets.time_table import TimeTable
 
 Text = Annotated[str, Field(min_length=1)]
 Origin = Literal["simulation", "silicon", "other-chip", "invented", "none"]

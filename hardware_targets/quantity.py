@@ -99,7 +99,8 @@ class Quantity(Strict):
         )
 
 
-def _ascending(widths: tuple[int, ...], noun: str = "width") -> tuple[int, ...]:
+def ascending(widths: tuple[int, ...], noun: str = "width") -> tuple[int, ...]:
+    """Return widths, or other counts, that are to be listed once each, smallest first."""
     if any(low >= high for low, high in zip(widths, widths[1:], strict=False)):
         raise problem(f"is {list(widths)}; list each {noun} once, smallest first")
     return widths
@@ -108,7 +109,7 @@ def _ascending(widths: tuple[int, ...], noun: str = "width") -> tuple[int, ...]:
 WidthInt = Annotated[int, Field(gt=0, le=64)]  # wider, and shifts by it are not defined
 # strict=False lets a YAML list become a tuple; the items stay strict integers.
 Widths = Annotated[
-    tuple[WidthInt, ...], Field(min_length=1, strict=False), AfterValidator(_ascending)
+    tuple[WidthInt, ...], Field(min_length=1, strict=False), AfterValidator(ascending)
 ]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Countable = Literal["cores", "tiles", "neurons", "axons", "synapses", "words", "groups"]
@@ -222,45 +223,3 @@ class Energy(Quantity):
     unit: Literal["uJ"]
 
 
-def _points(points: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
-    _ascending(tuple(count for count, _ in points), "count")
-    return points
-
-
-Points = Annotated[
-    tuple[Annotated[tuple[PositiveInt, NonNegativeFloat], Field(strict=False)], ...],
-    Field(min_length=1, strict=False),
-    AfterValidator(_points),
-]
-
-
-class TimeTable(Quantity):
-    """A duration in nanoseconds that depends on a count, given at some counts.
-
-    Attributes
-    ----------
-    value : tuple of (count, nanoseconds), counts ascending, or None
-    per : {"tiles", "chips"}
-        What is counted.
-    interpolation : {"linear", "step"}
-        Between two points: on the line through them, or the lower one's time. Below the first point
-        the first time holds, above the last the last.
-    """
-
-    value: Points | None
-    unit: Literal["ns"]
-    per: Literal["tiles", "chips"]
-    interpolation: Literal["linear", "step"]
-
-    def at(self, count: float) -> float | None:
-        """Return the time for a count, nanoseconds; None where no time is known."""
-        if self.value is None:
-            return None
-        points = self.value
-        if count <= points[0][0]:
-            return points[0][1]
-        for (low, start), (high, end) in zip(points, points[1:], strict=False):
-            if count < high:
-                step = 0.0 if self.interpolation == "step" else (count - low) / (high - low)
-                return start + step * (end - start)
-        return points[-1][1]

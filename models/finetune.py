@@ -25,7 +25,8 @@ from pipeline.compress_synapse import CompressedSynapse
 from pipeline.console import Console
 from pipeline.errors import PipelineError, RecipeError, TargetError
 from pipeline.ingest.checkpoint import load_module
-from pipeline.ingest.slayer import to_network, write_back
+from pipeline.ingest.slayer import to_network
+from pipeline.ingest.slayer_write_back import write_back
 from pipeline.line import Line
 from pipeline.model_folder import find_model
 from pipeline.network import Network

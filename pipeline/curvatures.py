@@ -16,12 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.compress import accumulate_cross, accumulate_hessian, filter_input
-from pipeline.compress.curvature import (
-    damping,
-    filter_active,
-    filter_decays,
-    keeps_in_silence,
-)
+from pipeline.compress.curvature import damping
+from pipeline.compress.filters import filter_active, filter_decays, keeps_in_silence
 from pipeline.errors import CalibrationError
 from pipeline.network import Layer, Synapse
 from pipeline.neuron import ResonatorNeuron

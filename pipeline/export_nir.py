@@ -50,13 +50,13 @@ from pipeline.ingest.hdf5_tree import digest
 from pipeline.lower import without_joins
 from pipeline.network import INPUT, Layer, Network, Shape, Synapse
 from pipeline.neuron import FAMILY, CubaNeuron
+from pipeline.nir_difference import comparable, difference
 
 DT = 1e-4  # seconds per step
 METADATA_KEY = "spikefit"
 SCHEMA = 1
 _NO_DECAY = 2.0**-32
 
-Tree = dict[str, Any]
 
 
 def write_nir(network: Network, path: Path, origin: str) -> None:
@@ -128,32 +128,6 @@ def to_graph(network: Network, origin: str = "") -> Any:
     ours = {"schema": SCHEMA, "network": saved, "sha256": digest(saved)}
     metadata = {"origin": origin, "dt": DT, METADATA_KEY: ours}
     return nir.NIRGraph(builder.nodes, builder.edges, metadata=metadata, type_check=False)
-
-
-def comparable(graph: Tree) -> Tree:
-    """Return the nodes of a graph as nested dicts without metadata, and its sorted edges."""
-    nodes = {
-        name: {key: value for key, value in node.items() if key != "metadata"}
-        for name, node in graph["nodes"].items()
-    }
-    return {**nodes, "edges": sorted(tuple(edge) for edge in graph["edges"])}
-
-
-def difference(expected: Any, found: Any, rtol: float = 0.0, where: str = "") -> str | None:
-    """Return where two trees of arrays first differ, as ``node 'a', key 'b'``; None if nowhere."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for key in sorted(expected.keys() | found.keys()):
-            here = f"{where}, key '{key}'" if where else f"node '{key}'"
-            if (key in expected) != (key in found):
-                return here
-            deeper = difference(expected[key], found[key], rtol, here)
-            if deeper is not None:
-                return deeper
-        return None
-    one, other = np.asarray(expected), np.asarray(found)
-    if one.dtype.kind in "iuf" and other.dtype.kind in "iuf" and one.shape == other.shape:
-        return None if np.allclose(other, one, rtol=rtol, atol=0.0) else where
-    return None if np.array_equal(one, other) else where
 
 
 class _Builder:

@@ -26,6 +26,7 @@ from pipeline.network import Layer, Network, Synapse
 from pipeline.neuron import CubaNeuron, Neuron, RelayNeuron
 
 _KERNEL_STEPS = 4096
+_LARGEST_LOG = 400.0  # of an importance, either way; beyond it only ratios are kept
 _LEAST_RATE_FRAC = 0.01  # of the layer's mean: a neuron silent in calibration may still spike
 
 
@@ -38,24 +39,29 @@ def output_importance(
     ----------
     rates : spikes per step of each channel, by layer name
     """
-    importance: dict[str, NDArray[np.float64]] = {}
     if not all(isinstance(layer.neuron, (CubaNeuron, RelayNeuron)) for layer in network.layers):
         # the first-order argument is about thresholds and resets of CUBA neurons
         return {layer.name: np.ones(layer.n_channels) for layer in network.layers}
     network = without_joins(network)
+    # of mean 1, and the logarithm of what that is: over 100 layers it leaves the range of floats
+    shares, logs = dict[str, NDArray[np.float64]](), dict[str, float]()
     for layer in reversed(network.layers):
-        received = np.zeros(layer.n_channels)
         consumers = [s for s in network.synapses if s.source == layer.name]
-        for synapse in consumers:
-            target = network.layer_of(synapse.name)
-            received += _kernel_energy(target.neuron) * _carried_back(
-                layer, synapse, importance[target.name])
-        if not consumers:
-            received[:] = 1.0
+        targets = [network.layer_of(synapse.name) for synapse in consumers]
+        common = max((logs[target.name] for target in targets), default=0.0)
+        received = np.zeros(layer.n_channels) if consumers else np.ones(layer.n_channels)
+        for synapse, target in zip(consumers, targets, strict=True):
+            factor = _kernel_energy(target.neuron) * float(np.exp(logs[target.name] - common))
+            received += factor * _carried_back(layer, synapse, shares[target.name])
         # a neuron without consumers would get zero: nothing may be free
         received = np.maximum(received, 1e-6 * received.mean() + 1e-300)
-        importance[layer.name] = _gain(layer, rates[layer.name]) * received
-    return importance
+        importance = _gain(layer, rates[layer.name]) * received
+        shares[layer.name] = importance / importance.mean()
+        logs[layer.name] = common + float(np.log(importance.mean()))
+    most = max(logs.values())
+    shift = most if max(most, -min(logs.values())) > _LARGEST_LOG else 0.0
+    return {name: share * float(np.exp(max(logs[name] - shift, -_LARGEST_LOG)))
+            for name, share in shares.items()}
 
 
 def _gain(layer: Layer, rates: NDArray[np.float64]) -> NDArray[np.float64] | float:

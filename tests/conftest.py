@@ -29,8 +29,9 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from pipeline.fixedpoint import inferred_weight_bits
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
+from pipeline.neuron import CubaNeuron
 
 if TYPE_CHECKING:
     from pipeline.model_folder import ModelFolder

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hardware_targets import Target, load_target
-from pipeline.network import CubaNeuron, Network
+from pipeline.network import Network
+from pipeline.neuron import CubaNeuron
 
 if TYPE_CHECKING:
     from pipeline.model_folder import ModelFolder

@@ -12,7 +12,8 @@ from pipeline.compress_synapse import (
     PrunedGroups,
     prune_synapse,
 )
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 from pipeline.quantize import as_trained
 
 BY_OBS = Pruning("obs")

@@ -21,7 +21,8 @@ from pipeline.allocate import (
     uniform_counts,
 )
 from pipeline.errors import CompressionError
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 NEURON = CubaNeuron(1024, 128, 80)
 

@@ -19,7 +19,8 @@ from pipeline.curvatures import asymmetric_curvature
 from pipeline.emulate import emulate
 from pipeline.errors import CalibrationError, DeviceError, OutputError
 from pipeline.kept_parts import KeptParts
-from pipeline.network import ConvGeometry, CubaNeuron
+from pipeline.network import ConvGeometry
+from pipeline.neuron import CubaNeuron
 
 KINDS = pytest.mark.parametrize("kind", ["dense", "conv"])
 

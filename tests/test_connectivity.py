@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.mapping.connectivity import unrolled
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
+from pipeline.neuron import CubaNeuron
 
 NEURON = CubaNeuron(1024, 128, 80)
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))

@@ -13,7 +13,8 @@ from torch import nn
 
 from models.deep.conv_net import POOL, CifarDvs, ConvNet, DvsGesture, Vgg16
 from pipeline.emulate import emulate
-from pipeline.ingest.slayer import run_module, to_network, write_back
+from pipeline.ingest.slayer import run_module, to_network
+from pipeline.ingest.slayer_write_back import write_back
 from pipeline.model_folder import ModelDescription, ModelFolder
 from pipeline.quantize import as_trained
 

@@ -27,7 +27,8 @@ from pipeline.account.sent import rates_of
 from pipeline.emulate import Trace, emulate
 from pipeline.errors import DataError
 from pipeline.mapping.place import place
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 BY_LOOPS = set(EVENTS) - {
     "neuron_updates_active", "neuron_updates_idle", "neuron_updates_spiked"}

@@ -20,7 +20,8 @@ from pipeline.errors import DesignRuleError
 from pipeline.lower import without_joins
 from pipeline.mapping.place import place
 from pipeline.mapping.placement import Core
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Join, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Join, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 Rows = dict[int, list[tuple[int, int]]]
 

@@ -10,15 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pipeline.compress import accumulate_cross, accumulate_hessian, damped, filter_spikes
-from pipeline.compress.curvature import (
-    OBJECTIVES,
-    asymmetric_target,
-    damping,
-    delay_spikes,
-    filter_decays,
-)
+from pipeline.compress.curvature import asymmetric_target, damping
+from pipeline.compress.filters import OBJECTIVES, delay_spikes, filter_decays
 from pipeline.errors import CalibrationError
-from pipeline.network import ConvGeometry, CubaNeuron
+from pipeline.network import ConvGeometry
+from pipeline.neuron import CubaNeuron
 
 CUBA, LIF, IF = (1024, 128), (4096, 300), (4096, 0)
 NEURONS = pytest.mark.parametrize("decays", [CUBA, LIF, IF, (0, 0), (700, 4096)])

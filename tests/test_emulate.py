@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.emulate import Accumulator, accuracy, emulate, output_scores, run_neurons
 from pipeline.errors import DataError
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 # ---------------------------------------------------------------- batches, order, counts
 

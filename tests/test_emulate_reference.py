@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.signal import correlate2d
 
 from pipeline.emulate import emulate
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
+from pipeline.neuron import CubaNeuron
 
 LIMIT = 1 << 23
 

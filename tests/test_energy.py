@@ -13,7 +13,8 @@ from pipeline.account.energy import account
 from pipeline.artifact import load_artifact, save_artifact
 from pipeline.emulate import emulate
 from pipeline.mapping.place import place
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 NEURON = CubaNeuron(1024, 128, 60)
 

@@ -121,6 +121,7 @@ class Generated:
 
     def __init__(self, seed: int) -> None:
         from pipeline.ingest import slayer
+        from pipeline.ingest.slayer_write_back import write_back
 
         module, self.rng = module_of(seed), np.random.default_rng(seed)
         description = SimpleNamespace(input_shape=module.input_shape, n_steps=N_STEPS)
@@ -128,7 +129,7 @@ class Generated:
         self.network, _ = as_trained(slayer.to_network(module, model))
         if seed % 3:
             self.network = other_weights(self.network, self.rng)
-            slayer.write_back(module, self.network)
+            write_back(module, self.network)
         self.spikes = data_for(self.network, self.rng)
         self.slayer_spikes = for_slayer(self.network, self.spikes)
         if self.is_messages and seed % 4:

@@ -13,7 +13,7 @@ import yaml
 from published_sew import PublishedSew, draw_exact
 
 from models.deep import sew_resnet
-from models.deep.blocks import GradedRelay
+from models.deep.relays import GradedRelay
 from models.deep.sew_resnet import SewResNet
 from pipeline.emulate import emulate, emulate_pieces
 from pipeline.lava_backend import run_lava

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pipeline.compress import filter_spikes
 from pipeline.importance import _kernel_energy, output_importance
 from pipeline.mapping.connectivity import unrolled
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
-from pipeline.neuron import RelayNeuron, ResonatorNeuron
+from pipeline.neuron import CubaNeuron, RelayNeuron, ResonatorNeuron
 
 FORGETFUL = CubaNeuron(4096, 4096, 10)  # its response to a spike is one step long
 
@@ -71,6 +71,20 @@ def test_relays_carry_errors_back_as_they_send_messages_on() -> None:
     assert found["relay"] == pytest.approx(relay)
     assert found["a"] == pytest.approx(
         [0.5 / 25 * (9 * relay[0] + relay[1]), 0.5 / 25 * 4 * relay[1]])
+
+
+def test_a_hundred_layers_stay_within_the_range_of_floats() -> None:
+    """Each layer multiplies by a thousand and more: shares within a layer are those of the last."""
+    summing = CubaNeuron(4096, 0, 10)
+    weights = [[[90, 30], [60, 90]]] * 150
+    network = chain(weights, [summing] * 150)
+    rates = {layer.name: np.array([0.5, 0.4]) for layer in network.layers}
+    found = output_importance(network, rates)
+    few = output_importance(chain(weights[:3], [summing] * 3), rates)
+    values = np.array(list(found.values()))
+    assert np.isfinite(values).all() and (values > 0).all()
+    assert found["l147"] / found["l147"].sum() == pytest.approx(few["l0"] / few["l0"].sum())
+    assert found["l0"].mean() > 1e100 * found["l149"].mean()
 
 
 def test_other_families_matter_alike() -> None:

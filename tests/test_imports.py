@@ -14,11 +14,13 @@ PACKAGES = ("pipeline", "hardware_targets", "models")
 LAVA = {
     "pipeline/ingest/slayer_blocks.py", "pipeline/ingest/slayer_norm.py",
     "pipeline/lava_worker.py", "pipeline/lava_wiring.py", "pipeline/lava_models.py",
+    "pipeline/lava_synapses.py",
 }
 NIR = {"pipeline/export_nir.py", "pipeline/ingest/nir_graph.py"}
 TORCH = {
     "pipeline/curvatures.py", "pipeline/ingest/checkpoint.py", "pipeline/ingest/slayer.py",
     "pipeline/ingest/slayer_graded.py", "pipeline/ingest/slayer_relay.py",
+    "pipeline/ingest/slayer_write_back.py",
     "pipeline/ingest/observe.py", "pipeline/neuron_pruning.py",
 }
 
@@ -79,7 +81,8 @@ def test_only_searches_import_optuna() -> None:
 
 def test_only_the_workers_of_a_cluster_import_dask() -> None:
     for package in ("dask", "distributed"):
-        assert importers_of(package, *PACKAGES) <= {"pipeline/sweep/dask_workers.py"}
+        assert importers_of(package, *PACKAGES) <= {
+            "pipeline/sweep/dask_workers.py", "pipeline/sweep/dask_client.py"}
     assert importers_of("distributed", *PACKAGES)
     # and are imported inside the one function that needs them
     found = importers_of("pipeline.sweep.dask_workers", *PACKAGES)

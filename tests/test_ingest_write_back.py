@@ -14,6 +14,7 @@ from slayer_modules import MakeModel, require_same_spikes
 
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.ingest.checkpoint import load_module
+from pipeline.ingest.slayer_write_back import forget, write_back
 from pipeline.network import Network
 from pipeline.quantize import as_trained
 
@@ -63,11 +64,11 @@ def test_network_written_back_spikes_the_same_and_its_checkpoint_fits_the_class(
     model = make_model(class_name, **arguments)
     module = load_module(model)
     network = changed(as_trained(slayer.to_network(module, model))[0])
-    slayer.write_back(module, network)
+    write_back(module, network)
     assert all(torch.isfinite(value).all() for value in module.state_dict().values())
     require_same_spikes(slayer, module, network)
 
-    slayer.forget(module)  # a state dict holds the last spikes of a recurrent block
+    forget(module)  # a state dict holds the last spikes of a recurrent block
     torch.save(module.state_dict(), tmp_path / "written.pt")
     other = fresh(model.network_file, class_name, arguments)
     missing = other.load_state_dict(torch.load(tmp_path / "written.pt", weights_only=True))
@@ -89,7 +90,7 @@ def test_thresholds_per_channel_are_refused_before_the_module_is_touched(
     mixed = network.with_layers((*network.layers[:-1], replace(last, neuron=neuron)))
     before = {key: value.clone() for key, value in module.state_dict().items()}
     with pytest.raises(UnsupportedLayerError) as error:
-        slayer.write_back(module, mixed)
+        write_back(module, mixed)
     for part in (f"layer '{last.name}'", "one threshold per channel", "match_rates: layer"):
         assert part in str(error.value)
     after = module.state_dict()
@@ -100,7 +101,7 @@ def test_writing_back_what_was_read_changes_no_spike(slayer: Any, make_model: Ma
     model = make_model("Conv", weight_norm=True)
     module = load_module(model)
     network, _ = as_trained(slayer.to_network(module, model))
-    slayer.write_back(module, network)
+    write_back(module, network)
     require_same_spikes(slayer, module, network)
     again, ledger = as_trained(slayer.to_network(module, model))
     assert ledger == ()
@@ -121,7 +122,7 @@ def test_extreme_weights_survive_weight_normalization(
     network = network.with_layers((
         replace(layer, synapses=(replace(layer.synapses[0], weight=weight),)), network.layers[1],
     ))
-    slayer.write_back(module, network)
+    write_back(module, network)
     again = slayer.to_network(module, model)
     assert np.array_equal(again.synapses[0].weight, weight)
 

@@ -21,7 +21,8 @@ from pipeline.emulate import emulate
 from pipeline.errors import DataError, EquivalenceError, ExportError, LavaError
 from pipeline.export_netx import write_netx
 from pipeline.lava_backend import run_lava
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 # ---------------------------------------------------------------- Lava
 

@@ -16,7 +16,8 @@ from pipeline.errors import DataError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT
 from pipeline.ledger import LedgerEntry
 from pipeline.match_rates import match_layer, match_rates
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 from pipeline.windows import Train, windows
 
 Case = tuple[Network, Network, NDArray[np.uint8]]

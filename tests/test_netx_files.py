@@ -16,8 +16,8 @@ from models.data.digits import load_digits
 from pipeline.emulate import emulate, output_scores
 from pipeline.export_netx import write_netx
 from pipeline.ingest.netx import read_netx
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Network, Readout
-from pipeline.neuron import NEVER_VTH_MANT
+from pipeline.network import INPUT, ConvGeometry, Network, Readout
+from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
 
 WHEEL = Path(str(distribution("lava-dl").locate_file("tests/lava/lib/dl/netx")))
 RECORDED = WHEEL / "gts"

@@ -12,10 +12,10 @@ import torch
 
 from pipeline.emulate import emulate
 from pipeline.ingest.netx import read_netx
-from pipeline.ingest.slayer import forget
 from pipeline.ingest.slayer_blocks import cuba, rf, rf_iz, sigma_delta
 from pipeline.ingest.slayer_graded import data_of, trace_of
 from pipeline.ingest.slayer_norm import slayer_norm
+from pipeline.ingest.slayer_write_back import forget
 
 N_STEPS = 40
 P = {"threshold": 1.0, "current_decay": 0.25, "voltage_decay": 0.1}

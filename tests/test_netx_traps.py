@@ -13,8 +13,8 @@ import pytest
 from pipeline.errors import CheckpointError, UnsupportedLayerError
 from pipeline.ingest.netx import read_netx
 from pipeline.ledger import Ledger
-from pipeline.network import ConvGeometry, CubaNeuron, Layer, Network, Readout
-from pipeline.neuron import NEVER_VTH_MANT
+from pipeline.network import ConvGeometry, Layer, Network, Readout
+from pipeline.neuron import NEVER_VTH_MANT, CubaNeuron
 
 Entry = dict[str, Any]
 NEURON = {"type": b"CUBA", "iDecay": 1024, "vDecay": 128, "vThMant": 80, "refDelay": 1,

@@ -13,7 +13,8 @@ from pipeline.compress import damped
 from pipeline.compressor import compress_network
 from pipeline.emulate import emulate
 from pipeline.errors import CompressionError
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 from pipeline.neuron_pruning import silence_neurons
 from pipeline.quantize import to_integers
 from pipeline.shrink import kept_only, shrink

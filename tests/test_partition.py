@@ -15,8 +15,9 @@ from pipeline.mapping.conv_tiles import ConvTiles
 from pipeline.mapping.place import place
 from pipeline.mapping.placement import Placement, neurons_in
 from pipeline.mapping.synapse_format import widths_of
-from pipeline.network import INPUT, ConvGeometry, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, ConvGeometry, Layer, Network, Synapse
 from pipeline.network_checks import conv_output_shape
+from pipeline.neuron import CubaNeuron
 
 NEURON = CubaNeuron(1024, 128, 80)
 PAIR = st.tuples(st.integers(1, 3), st.integers(1, 3))

@@ -13,7 +13,8 @@ from pipeline.artifact import load_artifact, save_artifact
 from pipeline.errors import DesignRuleError
 from pipeline.mapping.place import check_rules, place
 from pipeline.mapping.placement import Cut
-from pipeline.network import INPUT, CubaNeuron, Join, Layer, Network, Synapse
+from pipeline.network import INPUT, Join, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 NEURON = CubaNeuron(1024, 128, 80)
 

@@ -15,7 +15,8 @@ from pipeline.compress_synapse import CompressedSynapse, Level, Method
 from pipeline.errors import CompressionError
 from pipeline.fixedpoint import MAX_EXACT_VTH_MANT, inferred_weight_bits
 from pipeline.ledger import LedgerEntry
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 from pipeline.quantize import as_trained, to_integers
 
 

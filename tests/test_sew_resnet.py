@@ -19,7 +19,8 @@ from pipeline.emulate import emulate, emulate_pieces
 from pipeline.errors import CheckpointError
 from pipeline.export_nir import nir_obstacle
 from pipeline.ingest.checkpoint import load_module
-from pipeline.ingest.slayer import run_module, to_network, write_back
+from pipeline.ingest.slayer import run_module, to_network
+from pipeline.ingest.slayer_write_back import write_back
 from pipeline.lower import without_joins
 from pipeline.model_folder import ModelDescription, ModelFolder
 from pipeline.network import INPUT, Layer, Network, Synapse

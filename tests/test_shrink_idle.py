@@ -11,7 +11,8 @@ import pytest
 from pipeline.deployment import Integers
 from pipeline.fixedpoint import inferred_weight_bits
 from pipeline.ledger import LedgerEntry
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 from pipeline.shrink import removals, shrink
 
 NEURON = CubaNeuron(current_decay=1500, voltage_decay=300, vth_mant=60)

@@ -14,15 +14,17 @@ import yaml
 from published_sew import draw_exact
 
 from models.deep import spike_transformer, spike_transformer_relays
-from models.deep.blocks import And, CurrentRelay, StreamReader, leaky
+from models.deep.blocks import And, StreamReader, leaky
 from models.deep.leaky_integrator import LeakyIntegrator
+from models.deep.relays import CurrentRelay
 from models.deep.spike_transformer import SpikeTransformer, TokenSum
 from models.deep.spike_transformer_published import PublishedSpikeTransformer
 from models.deep.spike_transformer_relays import RelayedSpikeTransformer
 from models.deep.spike_transformer_weights import copied
 from pipeline.emulate import emulate
 from pipeline.errors import CheckpointError
-from pipeline.ingest.slayer import run_module, to_network, write_back
+from pipeline.ingest.slayer import run_module, to_network
+from pipeline.ingest.slayer_write_back import write_back
 from pipeline.lower import without_joins
 from pipeline.model_folder import ModelDescription, ModelFolder
 from pipeline.quantize import as_trained

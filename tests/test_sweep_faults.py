@@ -25,7 +25,8 @@ from sweeps import (
 )
 
 from pipeline.errors import OutputError
-from pipeline.sweep.workers import Work, Workers
+from pipeline.sweep.work import Work
+from pipeline.sweep.workers import Workers
 
 N_GRID = 4
 

@@ -108,7 +108,7 @@ def test_the_test_split_is_never_read(net_model: Path, sweep: Callable[..., Any]
 def test_sensitivity_is_one_layer_alone(net_model: Path, sweep: Callable[..., Any]) -> None:
     from pipeline.emulate import accuracy
     from pipeline.network_file import read_network
-    from pipeline.stages import model_split
+    from pipeline.stage_calls import model_split
 
     written = sweep(net_model, {**GRID, "sparsity": [0.0, 0.6], "sensitivity": True})
     rows = written.document["sensitivity"]

@@ -15,7 +15,8 @@ from pipeline.sweep.plan import make_plan
 from pipeline.sweep.prepare import prepare, tasks_of
 from pipeline.sweep.results import Store
 from pipeline.sweep.trial import Bench, Study
-from pipeline.sweep.workers import Workers, do
+from pipeline.sweep.work import do
+from pipeline.sweep.workers import Workers
 
 
 def test_work_that_another_driver_did_meanwhile_is_not_done_again(

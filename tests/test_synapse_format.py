@@ -17,7 +17,8 @@ from pipeline.mapping.synapse_format import (
     shortest,
     widths_of,
 )
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Synapse
+from pipeline.network import INPUT, Layer, Network, Synapse
+from pipeline.neuron import CubaNeuron
 
 NEURON = CubaNeuron(1024, 128, 80)
 ROWS = {"sparse": kernels.SPARSE, "run-length": kernels.RUN_LENGTH, "dense": kernels.DENSE}

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 import hardware_targets
 from hardware_targets import EventTimes, PriceSet, System, Target, list_targets, load_target
 from hardware_targets.accumulation import ACCUMULATION_RULES
-from hardware_targets.quantity import Quantity, TimeTable
+from hardware_targets.quantity import Quantity
 from hardware_targets.rules import RULES
 from hardware_targets.schema import Capacities, Neurons, Synapses
+from hardware_targets.time_table import TimeTable
 
 PACKAGE = Path(hardware_targets.__file__).parent
 README = (PACKAGE / "README.md").read_text(encoding="utf-8")

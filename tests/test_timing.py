@@ -19,7 +19,8 @@ from pipeline.account.timing import Timing, time_steps
 from pipeline.emulate import Trace, emulate, emulate_pieces
 from pipeline.lower import without_joins
 from pipeline.mapping.place import place
-from pipeline.network import INPUT, CubaNeuron, Layer, Network, Readout, Synapse
+from pipeline.network import INPUT, Layer, Network, Readout, Synapse
+from pipeline.neuron import CubaNeuron
 
 # nanoseconds typed in again from facts/hardware.md 2.1 and 2.2; what is not published is 0
 NS = {

@@ -15,8 +15,8 @@ from pipeline import emulate_layers as layers_module
 from pipeline.emulate import emulate
 from pipeline.emulate_layers import emulate_layers
 from pipeline.errors import DataError
-from pipeline.network import INPUT, CubaNeuron, Join, Layer, Network, Readout, Synapse
-from pipeline.neuron import RelayNeuron
+from pipeline.network import INPUT, Join, Layer, Network, Readout, Synapse
+from pipeline.neuron import CubaNeuron, RelayNeuron
 from pipeline.quantize import as_trained
 from pipeline.windows import Train, begun, heard, last_steps, windows
 

@@ -15,9 +15,9 @@ import torch
 from lava.lib.dl import slayer
 from torch import Tensor
 
+from models.deep.relays import MAX_AXONAL_DELAY, SLAYER_SCALE, later
+
 cuba = slayer.block.cuba
-MAX_AXONAL_DELAY = 62  # the most that Lava and NetX delay
-_SCALE = 64  # of SLAYER's weights: a weight of 1 is 64 units of the chip
 
 
 class FrameNorm(torch.nn.BatchNorm3d):
@@ -102,76 +102,6 @@ def hold_ones(block: Any) -> None:
     block.synapse.register_buffer("weight", weight, persistent=False)
 
 
-class GradedRelay(torch.nn.Module):
-    """Sums of trains, 0, 1, 2, ..., later by ``n_steps``, as graded messages of one neuron each.
-
-    Where binary trains need a :class:`Relay` each, their sum needs one of these: (n, c, y, x, t).
-    """
-
-    def __init__(self, n_steps: int) -> None:
-        super().__init__()
-        if not 0 < n_steps <= MAX_AXONAL_DELAY + 1:
-            raise ValueError(
-                f"a relay delays by 1 to {MAX_AXONAL_DELAY + 1} steps, not by {n_steps}")
-        self.n_steps = n_steps
-
-    def forward(self, sums: Tensor) -> Tensor:
-        """Return sums of the same shape, ``n_steps`` later."""
-        return later(sums, self.n_steps)
-
-
-class GradedSum(torch.nn.Module):
-    """Sums over the map, as graded messages: (n, c, y, x, t) to (n, c, 1, 1, t), a step later.
-
-    What reads it needs one weight a channel, where it would need one for every place of the map.
-    """
-
-    def forward(self, spikes: Tensor) -> Tensor:
-        """Return sums."""
-        return later(spikes.sum((2, 3), keepdim=True))
-
-
-class CurrentRelay(torch.nn.Module):
-    """A stream of currents, and what spikes add to it, as graded messages one step later.
-
-    Relays of a stream have no threshold that could take up a scale of their weights: all weights of
-    one stream have the same, and what reads it (:class:`StreamReader`) has it too.
-
-    Parameters
-    ----------
-    kernel : of the convolution, padded by half of it
-
-    Attributes
-    ----------
-    w_scale : units of the chip that a current of 1 is
-    """
-
-    def __init__(self, c_in: int, c_out: int, kernel: int) -> None:
-        super().__init__()
-        self.synapse = slayer.synapse.Conv(
-            c_in, c_out, kernel, 1, kernel // 2, pre_hook_fx=None)
-        torch.nn.init.kaiming_normal_(self.synapse.weight, mode="fan_in", nonlinearity="relu")
-        self.w_scale = _SCALE
-
-    def forward(self, spikes: Tensor, currents: Tensor | None = None) -> Tensor:
-        """Return currents (n, c_out, y, x, t) for spikes (n, c_in, y, x, t)."""
-        added: Tensor = self.synapse(spikes)
-        return later(added if currents is None else currents + added)
-
-
-class CurrentsLater(GradedRelay):
-    """Currents of a stream, some steps later, to meet what a longer branch adds to them.
-
-    Attributes
-    ----------
-    w_scale : that of the stream, see :class:`CurrentRelay`
-    """
-
-    def __init__(self, n_steps: int) -> None:
-        super().__init__(n_steps)
-        self.w_scale = _SCALE
-
-
 class StreamReader(cuba.Conv):  # type: ignore[misc, name-defined]
     """Neurons that take the currents of a stream and their own bias: (n, c, y, x, t) in and out."""
 
@@ -202,11 +132,6 @@ class Wait(torch.nn.Module):
         return later(spikes, self._n_steps)
 
 
-def later(values: Tensor, n_steps: int = 1) -> Tensor:
-    """Return values (..., t) some steps later."""
-    return torch.nn.functional.pad(values, (n_steps, 0))[..., : values.shape[-1]]
-
-
 def spiking_conv(
     c_in: int, c_out: int, kernel: int, stride: int = 1, *, neuron: dict[str, Any],
     first_step: int = 0, waits: int = 0,
@@ -235,7 +160,7 @@ def integrate_and_fire(leak: float = 0.0) -> dict[str, Any]:
     ----------
     leak : share of its voltage that a neuron loses in a step; 0 for IF
     """
-    return {"threshold": 1.0, "current_decay": 1, "voltage_decay": leak, "scale": _SCALE,
+    return {"threshold": 1.0, "current_decay": 1, "voltage_decay": leak, "scale": SLAYER_SCALE,
             **_gradient(1.0)}
 
 
@@ -250,7 +175,7 @@ def leaky(tau: float, threshold: float = 1.0) -> dict[str, Any]:
 
 def readout(n_inputs: int, n_classes: int, first_step: int = 0) -> Any:
     """Return a dense layer (n, n_inputs, t) to (n, n_classes, t) read by its current, with bias."""
-    neuron = {"threshold": 1.0, "current_decay": 1, "voltage_decay": 1, "scale": _SCALE,
+    neuron = {"threshold": 1.0, "current_decay": 1, "voltage_decay": 1, "scale": SLAYER_SCALE,
               "norm": partial(Offset, n_classes, first_step)}
     return cuba.Affine(neuron, n_inputs, n_classes, pre_hook_fx=None)
 

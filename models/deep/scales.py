@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.deep.blocks import CurrentRelay, CurrentsLater, FrameNorm, Offset, StreamReader, cuba
+from models.deep.blocks import FrameNorm, Offset, StreamReader, cuba
+from models.deep.relays import CurrentRelay, CurrentsLater
 
 _MAX_THRESHOLD = 4095  # units; above it SLAYER compares no longer exactly
 _MAX_BIAS = 4095  # units

@@ -15,16 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.deep.blocks import (
-    GradedRelay,
-    GradedSum,
-    OrPool,
-    Relay,
-    integrate_and_fire,
-    readout,
-    spiking_conv,
-)
+from models.deep.blocks import OrPool, Relay, integrate_and_fire, readout, spiking_conv
 from models.deep.published import by_our_names, is_published, unwrapped
+from models.deep.relays import GradedRelay, GradedSum
 from models.deep.scales import ScaledNet
 
 BLOCKS = {

@@ -16,9 +16,10 @@ import torch
 from lava.lib.dl import slayer
 from torch import Tensor
 
-from models.deep.blocks import later, leaky
+from models.deep.blocks import leaky
 from models.deep.leaky_integrator import LeakyIntegrator
 from models.deep.published import unwrapped
+from models.deep.relays import later
 from pipeline.errors import CheckpointError
 
 MASK_THRESHOLD = 0.5  # of the neurons that sum K and V over tokens

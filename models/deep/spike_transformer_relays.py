@@ -19,16 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.deep.blocks import (
-    And,
-    CurrentRelay,
-    CurrentsLater,
-    GradedSum,
-    StreamReader,
-    leaky,
-    readout,
-    spiking_conv,
-)
+from models.deep.blocks import And, StreamReader, leaky, readout, spiking_conv
+from models.deep.relays import CurrentRelay, CurrentsLater, GradedSum
 from models.deep.scales import ScaledNet
 from models.deep.spike_transformer import TokenSum, patch_splitting, token_map
 from models.deep.spike_transformer_published import MASK_THRESHOLD

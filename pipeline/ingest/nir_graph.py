@@ -21,13 +21,14 @@ import nir
 import numpy as np
 
 from pipeline.errors import CheckpointError, PipelineError
-from pipeline.export_nir import DT, METADATA_KEY, SCHEMA, comparable, difference, to_graph
+from pipeline.export_nir import DT, METADATA_KEY, SCHEMA, to_graph
 from pipeline.ingest.hdf5_bounded import FAULTS_OF_A_DAMAGED_FILE, printable, reason
 from pipeline.ingest.hdf5_tree import Tree, digest, read_tree
 from pipeline.ingest.nir_foreign import check_kind, to_network
 from pipeline.ingest.nir_layer import MAX_NEURONS
 from pipeline.ledger import Ledger, LedgerEntry
 from pipeline.network import Network, Shape, Synapse
+from pipeline.nir_difference import comparable, difference
 
 # a node saved again in single precision still stands for the same integers: half a step of the
 # finest one, a decay, is 1.2e-4 of it

@@ -21,7 +21,7 @@ from pipeline.neuron import RelayNeuron
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), \
         warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from models.deep.blocks import CurrentRelay, GradedRelay, GradedSum
+    from models.deep.relays import CurrentRelay, GradedRelay, GradedSum
 
 
 def is_relay(module: Any) -> bool:

@@ -27,7 +27,7 @@ _RECIPE_HEAD = "# The complete recipe of this deployment, defaults included; pas
 _THRESHOLDS_HEAD = """\
 # Thresholds that belong to checkpoint.pt. A state dict holds no threshold: after loading it, set
 #   module.get_submodule(layer).neuron._threshold = vth_mant / scale
-# with the scale of the neuron (w_scale, usually 64), or let pipeline.ingest.slayer.write_back do
+# with the scale of the neuron (w_scale, usually 64), or let pipeline.ingest.slayer_write_back do
 # it. Layers are named as in module.named_modules().
 #   vth_mant_dense   threshold mantissa as trained
 #   vth_mant         threshold mantissa of the compressed layer

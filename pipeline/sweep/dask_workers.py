@@ -11,34 +11,29 @@ to itself, dask would hand it on. Workers that come later are taken, those that 
 from __future__ import annotations
 
 import asyncio
-import logging
 import pickle
 import time
 import uuid
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed import CancelledError, Client, Future, wait
-from distributed.comm.addressing import parse_address, parse_host_port
-from distributed.core import rpc
+from distributed import CancelledError, Future, wait
 from distributed.scheduler import KilledWorker
-from distributed.security import Security
 
 from pipeline.errors import ClusterError
+from pipeline.sweep.dask_client import CONNECT_S, connected
 from pipeline.sweep.remote import Errand, Look, judged, meeting, misfit
 from pipeline.sweep.results import Store
-from pipeline.sweep.workers import Reply, Work
+from pipeline.sweep.work import Reply, Work
 
 if TYPE_CHECKING:
     from pipeline.sweep.trial import Study
 
 # what a client raises whose scheduler is; on Python 3.10 asyncio's timeout is no TimeoutError
 _GONE = (OSError, TimeoutError, asyncio.TimeoutError, asyncio.CancelledError, RuntimeError)
-_CONNECT_S = 3.0
 _REFRESH_S = 1.0  # between looks at who is there
 _RESULT_S = 10.0
 _PATIENCE_S = 300.0  # nodes of a cluster come one by one; whoever waits is told for what
@@ -76,7 +71,7 @@ class DaskWorkers:
         self._at: dict[Future[Reply], tuple[str, Work]] = {}
         self._refreshed = -_REFRESH_S
         self._manned = time.monotonic()  # when there was a worker last
-        self._client = _connected(address)
+        self._client = connected(address)
         try:
             self._refresh()
             if not self._threads:
@@ -133,7 +128,7 @@ class DaskWorkers:
             if self._client.status == "running":
                 self._client.cancel(list(self._at), force=True)
         with suppress(*_GONE):
-            self._client.close(timeout=_CONNECT_S)
+            self._client.close(timeout=CONNECT_S)
 
     def _free(self) -> str | None:
         """Return the worker with the most free threads."""
@@ -211,46 +206,3 @@ class DaskWorkers:
         return fit
 
 
-def _connected(address: str) -> Client:
-    """Return a client of a scheduler that answers; dask itself stays silent."""
-    _silence()
-    try:
-        # by hand first: a Client that fails takes its time and leaves a traceback behind
-        kind = asyncio.run(asyncio.wait_for(_kind_of_server(address), _CONNECT_S))
-        if kind != "Scheduler":
-            raise ValueError(f"this is a {kind.lower()}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other versions, which we compare ourselves
-            return Client(address, timeout=_CONNECT_S)
-    # a server of another kind may have its first words read as a length
-    except (OSError, asyncio.TimeoutError, ValueError, TypeError, MemoryError) as error:
-        raise ClusterError(
-            f"scheduler {address}: no dask scheduler answers ({_cause(error)}); give the address "
-            "that 'dask scheduler' prints, as in SCHEDULER=tcp://host:8786, and see that it runs "
-            "and can be reached from here") from None
-
-
-async def _kind_of_server(address: str) -> str:
-    host, port = parse_host_port(parse_address(address)[1])
-    # what refuses does so at once: dask would try again until its time is over
-    _, writer = await asyncio.open_connection(host, port)
-    writer.close()
-    keys = Security().get_connection_args("client")  # of TLS, as dask's configuration has them
-    async with rpc(address, timeout=_CONNECT_S, connection_args=keys) as server:
-        identity = await server.identity()
-    return str(identity["type"])
-
-
-def _silence() -> None:
-    """Keep dask's own messages off the terminal: what matters is told by errors of ours."""
-    noisy = ("distributed", "tornado", "asyncio")
-    for name in (*noisy, *logging.root.manager.loggerDict):
-        if name.split(".")[0] in noisy:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "what is there speaks another language"
-    text = getattr(error, "strerror", None) or str(error) or f"silent for {_CONNECT_S:.0f} s"
-    return str(text).splitlines()[0]

@@ -34,7 +34,8 @@ from pipeline.sweep.results import (
 )
 from pipeline.sweep.space import Space
 from pipeline.sweep.trials import Trial, trials_of
-from pipeline.sweep.workers import Crew, Reply, Work, Workers
+from pipeline.sweep.work import Reply, Work
+from pipeline.sweep.workers import Crew, Workers
 from pipeline.sweep.write import Written, write_results
 
 _POLL_S = 0.5  # between tries of work that another driver has

@@ -14,7 +14,7 @@ from pipeline.artifact import content_hash
 from pipeline.errors import PipelineError
 from pipeline.sweep.claims import claim
 from pipeline.sweep.plan import Entry, Plan, Probe, calibration_of
-from pipeline.sweep.workers import Work
+from pipeline.sweep.work import Work
 
 if TYPE_CHECKING:
     from pipeline.compress_synapse import Level

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from pipeline.sweep.estimate import measured_rates
 from pipeline.sweep.plan import Plan
 from pipeline.sweep.trials import Trial
-from pipeline.sweep.workers import Reply, Work
+from pipeline.sweep.work import Reply, Work
 
 _LINE_S = 5.0  # between plain lines
 

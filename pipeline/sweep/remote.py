@@ -23,7 +23,8 @@ from pipeline.artifact import content_hash, source_hash
 from pipeline.line import code_version
 from pipeline.sweep.claims import claim, try_claim
 from pipeline.sweep.results import Store, write_whole
-from pipeline.sweep.workers import ONE_THREAD, Reply, Work, do
+from pipeline.sweep.work import Reply, Work, do
+from pipeline.sweep.workers import ONE_THREAD
 
 if TYPE_CHECKING:
     from pipeline.sweep.trial import Study

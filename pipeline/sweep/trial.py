@@ -31,7 +31,7 @@ from pipeline.errors import CalibrationError, CompressionError, RecipeError
 from pipeline.model_folder import ModelFolder
 from pipeline.network import Network
 from pipeline.recipe import Recipe
-from pipeline.stages import calibration_split, model_split
+from pipeline.stage_calls import calibration_split, model_split
 from pipeline.sweep.claimed_bank import ClaimedBank
 from pipeline.sweep.plan import calibration_of
 from pipeline.sweep.price import price

@@ -8,80 +8,22 @@ each process ends after what it is at. Work is claimed, so that two drivers shar
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import time
-import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.errors import PipelineError
-from pipeline.sweep.claims import try_claim
-from pipeline.sweep.results import is_unwritable
+from pipeline.sweep.process import deaf_to_ctrl_c, environment, serve
+from pipeline.sweep.work import Reply, Work, do
 
 if TYPE_CHECKING:
     from pipeline.sweep.trial import Bench, Study
 
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 _GRACE_S = 3.0
-
-
-class Work(Protocol):
-    """A piece of work."""
-
-    @property
-    def key(self) -> str:
-        """The key of what it computes."""
-
-    def run(self, bench: Bench) -> None:
-        """Compute what is missing and store it."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What became of a piece of work.
-
-    Attributes
-    ----------
-    kind : done; busy, another process has it; error, it failed; died, its process is gone;
-        unwritable, the store takes no more
-    text, trace : of an error
-    errno : of an unwritable store
-    """
-
-    kind: Literal["done", "busy", "error", "died", "unwritable"]
-    text: str = ""
-    trace: str = ""
-    errno: int = 0
-    elapsed_s: float = 0.0
-
-
-def do(work: Work, bench: Bench) -> Reply:
-    """Do a piece of work under its claim."""
-    begin = time.perf_counter()
-    try:
-        with try_claim(bench.store.lock(work.key)) as is_mine:
-            if not is_mine:
-                return Reply("busy")
-            work.run(bench)
-    except PipelineError as error:
-        return Reply("error", str(error))
-    except OSError as error:
-        if is_unwritable(error):
-            return Reply("unwritable", error.strerror or str(error), errno=error.errno or 0)
-        return _defect(error)
-    except Exception as error:  # one configuration must not end the others: the border of a process
-        return _defect(error)
-    return Reply("done", elapsed_s=time.perf_counter() - begin)
-
-
-def _defect(error: Exception) -> Reply:
-    return Reply("error", f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
 class Crew(Protocol):
@@ -199,56 +141,12 @@ class Workers:
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._study), daemon=True)
+        process = context.Process(target=serve, args=(theirs, self._study), daemon=True)
         resource_tracker.ensure_running()  # it would take the block away
-        with _environment(ONE_THREAD), _deaf_to_ctrl_c():  # read when the libraries are imported
+        with environment(ONE_THREAD), deaf_to_ctrl_c():  # read when the libraries are imported
             process.start()
         theirs.close()
         self._processes[ours] = process
         return ours
 
 
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Start processes that never get SIGINT, not even before they can ignore it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(connection: Connection, study: Study) -> None:
-    """Answer work until the pipe closes; the body of a process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to answer
-    signal.signal(signal.SIGTERM, _end)
-    from pipeline.compress.threads import one_thread
-    from pipeline.sweep.trial import Bench
-
-    bench = Bench(study)
-    with one_thread():
-        while True:
-            try:
-                work = connection.recv()
-                connection.send(do(work, bench))
-            except (EOFError, ConnectionError):
-                return  # the driver is gone
-
-
-def _end(*_: object) -> None:
-    """Leave as an exception does, so that temporary files are removed."""
-    raise SystemExit(1)
-
-
-@contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
