@@ -8,7 +8,7 @@ chunks: memory does not grow with their number.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 
 from pipeline.compress.linalg import on_device
 from pipeline.curvatures import Curvature, CurvatureSum, InputKey, input_key, input_sum
-from pipeline.emulate_layers import emulate_layers, last_uses
+from pipeline.emulate_layers import emulate_layers, samples_at_once
 from pipeline.kept_parts import KeptParts
 from pipeline.network import Network
-from pipeline.windows import Window, heard, windows
+from pipeline.windows import heard, windows
 
-_SAMPLES_AT_ONCE = 64
 _TOLD_AFTER_S = 10.0
-_TRACE_BYTES = 2 << 30
 _DEAD_INPUT_ADVICE_FRAC = 0.3
 
 
@@ -87,7 +85,7 @@ def calibrate(
         for layer in network.layers for s in layer.synapses if not s.is_fixed}
     sums: dict[InputKey, CurvatureSum] = {key: CurvatureSum() for key in key_of.values()}
     n_spikes = {layer.name: np.zeros(layer.shape[0]) for layer in network.layers}
-    n_at_once = _samples_at_once(network, window_of)
+    n_at_once = samples_at_once(network, window_of)
     for begin in range(0, len(spikes), n_at_once):
         batch = f"samples {begin + 1} to {min(begin + n_at_once, len(spikes))}"
         on_progress(batch)
@@ -126,18 +124,6 @@ def calibrate(
     )
 
 
-def _samples_at_once(network: Network, window_of: Mapping[str, Window]) -> int:
-    """Return how many samples' spikes fit in memory where most of them are needed at once."""
-    uses, most = last_uses(network), 0
-    n_sent = [layer.n_neurons * (window_of[layer.name].sent_until - window_of[layer.name].begin)
-              for layer in network.layers]
-    for index in range(len(network.layers)):
-        most = max(most, sum(
-            n_sent[position] for position, layer in enumerate(network.layers)
-            if position <= index <= max(uses[layer.name], position)))
-    return max(1, min(_SAMPLES_AT_ONCE, _TRACE_BYTES // most))
-
-
 def _advice(name: str, curvature: Curvature, n_samples: int) -> str:
     dead_frac = float(curvature.is_dead.mean())
     d_in = curvature.hessian.shape[-1]
@@ -157,7 +143,7 @@ def _advice(name: str, curvature: Curvature, n_samples: int) -> str:
 
 def curvature_bytes(network: Network, spikes: NDArray[Any]) -> int:
     """Return about how much disk calibration takes: curvatures, and sums of the samples at once."""
-    n_batches = -(-len(spikes) // _samples_at_once(network, windows(network, spikes)))
+    n_batches = -(-len(spikes) // samples_at_once(network, windows(network, spikes)))
     return (1 + n_batches) * sum(
         8 * (1 if s.geometry is None else s.geometry.groups) * int(s.weight[0].size) ** 2
         for s in network.compressible)

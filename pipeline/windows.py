@@ -40,10 +40,9 @@ class Window:
     sent_until: int
     n_steps: int
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether all that the layer sends is there."""
-        return self.sent_until == self.n_steps
+    def to_the_end(self) -> Window:
+        """Return the window in which all that the layer sends is there."""
+        return replace(self, heard_until=self.n_steps, sent_until=self.n_steps)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline import calibrate as calibration
-from pipeline import curvatures, kept_parts
+from pipeline import curvatures, emulate_layers, kept_parts
 from pipeline.artifact import require_space
 from pipeline.calibrate import calibrate, curvature_bytes
 from pipeline.compress import filter_spikes
@@ -69,7 +69,7 @@ def test_calibrating_a_few_samples_at_a_time_equals_one_pass(
     network = dense_chain() if kind == "dense" else conv_chain()
     spikes = random_spikes(network, n_samples=5)
     whole = calibrate(network, spikes, "")
-    monkeypatch.setattr(calibration, "_SAMPLES_AT_ONCE", at_once)
+    monkeypatch.setattr(emulate_layers, "_SAMPLES_AT_ONCE", at_once)
     said: list[str] = []
     parts = calibrate(network, spikes, "", said.append)
     assert sum("samples" in line for line in said) == -(-5 // at_once)
@@ -237,7 +237,7 @@ def test_groups_that_hear_the_same_share_one_sum(
     summed, made = [], curvatures.input_sum
     monkeypatch.setattr(calibration, "input_sum", lambda layer, synapse, *rest: (
         summed.append(synapse.name), made(layer, synapse, *rest))[1])
-    monkeypatch.setattr(calibration, "_SAMPLES_AT_ONCE", 2)
+    monkeypatch.setattr(emulate_layers, "_SAMPLES_AT_ONCE", 2)
     together = calibrate(
         network.with_layers((first, twin, other, last)), spikes, "").curvatures
     assert set(together) == {"fc0", "twin", "other", "fc1"}
@@ -254,7 +254,7 @@ def test_an_interrupted_calibration_goes_on_where_it_was(
     network = dense_chain()
     spikes = random_spikes(network, n_samples=5)
     whole = calibrate(network, spikes, "").curvatures
-    monkeypatch.setattr(calibration, "_SAMPLES_AT_ONCE", 2)
+    monkeypatch.setattr(emulate_layers, "_SAMPLES_AT_ONCE", 2)
     monkeypatch.setattr(kept_parts, "_WORTH_S", -1.0)
     made, n_made = curvatures.input_sum, []
 

@@ -10,7 +10,7 @@ from test_graded_relays import given, relayed
 
 from pipeline import emulate_layers as layers_module
 from pipeline.emulate import emulate
-from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses
+from pipeline.emulate_layers import emulate_layers, in_bytes, last_uses, sent_counts
 from pipeline.network import INPUT, Network
 from pipeline.windows import windows
 
@@ -44,6 +44,22 @@ def test_chains(conv_chain: Any, random_spikes: Any) -> None:
 
 def test_the_last_use_of_a_source_is_found_through_joins() -> None:
     assert last_uses(relayed()) == {INPUT: 0, "a": 3, "b": 2, "first": 3, "second": 4, "c": -1}
+
+
+@pytest.mark.parametrize("at_once", [2, 64])
+def test_all_that_is_sent_is_counted(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what no longer reaches the output, and messages below zero."""
+    monkeypatch.setattr(layers_module, "_SAMPLES_AT_ONCE", at_once)
+    spikes = given(5, 8)
+    spikes[..., :2] = 0
+    network = relayed((3, 0))
+    assert any(w.sent_until < 8 for w in windows(network, spikes).values())
+    expected = emulate(network, spikes).spikes
+    found = sent_counts(network, spikes)
+    assert found.keys() == expected.keys() and expected["first"].min() < 0
+    for name, sent in expected.items():
+        np.testing.assert_array_equal(
+            found[name], np.count_nonzero(sent.reshape(5, -1, 8), axis=(0, 2)))
 
 
 def test_messages_are_bytes_where_they_fit() -> None:

@@ -13,13 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware_targets import Target
-from pipeline.emulate import emulate
+from pipeline.emulate_layers import sent_counts
 from pipeline.mapping.place import check_rules, place
 from pipeline.mapping.placement import Placement
 from pipeline.network import Network
 from pipeline.recipe import PlaceRecipe
 
-_N_FOR_TRAFFIC = 32  # calibration samples whose spikes tell which ways on the mesh are busy
+# Calibration samples whose spikes tell which ways on the mesh are busy: fewer of networks that
+# have many neurons, which tell as much with fewer, but one at least.
+_MOST_FOR_TRAFFIC = 32
+_NEURON_STEPS = 1 << 30
 
 
 def placed(
@@ -37,9 +40,9 @@ def placed(
         If the network breaks a rule of the target, or does not fit.
     """
     check_rules(network, target, settings.max_chips)
-    rates = {
-        name: np.count_nonzero(sent.reshape(len(sent), -1, sent.shape[-1]), axis=(0, 2)) * 1.0
-        for name, sent in emulate(network, calibration[:_N_FOR_TRAFFIC]).spikes.items()
-    }
+    n_neurons = sum(layer.n_neurons for layer in network.layers)
+    n_samples = int(np.clip(
+        _NEURON_STEPS // (n_neurons * calibration.shape[-1]), 1, _MOST_FOR_TRAFFIC))
+    rates = sent_counts(network, calibration[:n_samples])
     return place(network, target, formats=settings.formats, rates=rates,
                  max_chips=settings.max_chips, seed=settings.seed)
