@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.compress import Pruning, prune
+from pipeline.compress import Pruning, obs, prune
+from pipeline.compress.kernels_rows import remove_greedily
 from pipeline.compress.obs import Greedy, obs_mask, obs_rows
 
 Array = NDArray[np.float64]
@@ -221,3 +222,32 @@ def test_each_row_loses_its_own_number(make_group: Any) -> None:
     for row in (1, 2):
         alone = type(group)(group.W[[row]], group.A)
         assert np.array_equal(found[[row]], mask_of(alone, int(n_keep[row])))
+
+
+# ---------------------------------------------------------------- compiled, and by BLAS
+
+
+@pytest.mark.parametrize("greedy", [Greedy(), Greedy(0.1), Greedy(0.1, 0.5), Greedy(0.4)])
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_small_matrices_lose_the_same_weights_compiled_as_by_blas(
+    greedy: Greedy, is_whole: bool, make_group: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = make_group(rows=12, d_in=40, seed=3)
+    candidates = np.random.default_rng(0).random(group.W.shape) < (1.0 if is_whole else 0.7)
+    weight, hessian, allowed = map(torch.from_numpy, (group.W, group.H, candidates))
+    n_left = torch.arange(1, 13)
+    found = []
+    for up_to in (0, 1024):
+        monkeypatch.setattr(obs, "_COMPILED_UP_TO", up_to)
+        found.append((mask_of(group, 200, greedy, candidates), obs_rows(
+            weight, hessian, allowed, n_left, greedy.block(40)).numpy()))
+    for by_blas, compiled in zip(*found, strict=True):
+        np.testing.assert_array_equal(by_blas, compiled)
+    assert found[1][0].sum() == 200 and (found[1][1].sum(axis=1) == n_left.numpy()).all()
+    np.testing.assert_array_equal(group.W, weight.numpy())
+
+
+def test_a_pivot_that_is_not_positive_is_refused() -> None:
+    weight, order, scores = np.ones(3), np.empty(2, dtype=np.int64), np.empty(2)
+    inverse = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert not remove_greedily(weight, inverse, 2, 1, order, scores)

@@ -1,4 +1,4 @@
-"""What each row of a pruned matrix does on its own support, compiled: gathering, rounding.
+"""What each row of a matrix does by itself, compiled: removing inputs, gathering, rounding.
 
 Rows are independent and run in parallel; nothing is summed over them, so that the number of threads
 changes no bit. Arrays: support (b, k) int64 columns of each row, the first ``sizes[row]`` of them
@@ -24,6 +24,60 @@ def gather_squares(H, support, valid, squares):
                     squares[row, i, j] = H[support[row, i], support[row, j]]
                 else:
                     squares[row, i, j] = 1.0 if i == j else 0.0
+
+
+@njit(cache=True, nogil=True)
+def subtract_row(weight, H_inv, n, p, i):
+    """Subtract row p from row i as often as makes its entry in column p 0."""
+    share = H_inv[i, p] / H_inv[p, p]
+    weight[i] -= share * weight[p]
+    for j in range(n):
+        H_inv[i, j] -= share * H_inv[p, j]
+
+
+@njit(cache=True, nogil=True)
+def remove_greedily(weight, H_inv, first, block, order, scores):
+    """Remove inputs of a row one block after the other, those of the least scores.
+
+    Parameters
+    ----------
+    weight, H_inv : (k,) and (k, k) float64, overwritten
+    first, block : inputs of the first block, and of the others
+    order, scores : (n,) set: the inputs in the order of removal, and the score of each
+
+    Returns
+    -------
+    whether all pivots were positive
+    """
+    alive, n_alive, n_done, size = np.arange(len(weight)), len(weight), 0, first
+    while n_done < len(order) and n_alive > 0:
+        score = np.empty(n_alive)
+        for i in range(n_alive):
+            score[i] = 0.5 * weight[i] * weight[i] / H_inv[i, i]
+        removed = np.argsort(score, kind="mergesort")[: min(size, len(order) - n_done)]
+        stays = np.ones(n_alive, dtype=np.bool_)
+        for p in removed:
+            order[n_done], scores[n_done] = alive[p], score[p]
+            n_done += 1
+        # what goes is eliminated from what goes later, then, row by row, from what stays
+        for a in range(len(removed)):
+            p = removed[a]
+            stays[p] = False
+            if not 0.0 < H_inv[p, p] < np.inf:
+                return False
+            for later in removed[a + 1 :]:
+                subtract_row(weight, H_inv, n_alive, p, later)
+        for i in range(n_alive):
+            if stays[i]:
+                for p in removed:
+                    subtract_row(weight, H_inv, n_alive, p, i)
+        left = np.flatnonzero(stays)
+        for i in range(len(left)):
+            weight[i], alive[i] = weight[left[i]], alive[left[i]]
+            for j in range(len(left)):
+                H_inv[i, j] = H_inv[left[i], left[j]]
+        n_alive, size = len(left), block
+    return True
 
 
 @njit(cache=True, parallel=True, nogil=True)

@@ -44,11 +44,16 @@ def cholesky(H: Tensor) -> Tensor:
     # the diagonal tells of the whole: it is what is left of it after the squares of its row
     is_finite = torch.isfinite(factor.diagonal(dim1=-2, dim2=-1)).all()
     if bool((info != 0).any()) or not bool(is_finite):
-        raise CalibrationError(
-            "the curvature is not positive definite after damping; use more calibration samples "
-            "or raise 'calibration.damping' in the recipe"
-        )
+        raise not_positive_definite()
     return factor
+
+
+def not_positive_definite() -> CalibrationError:
+    """Return the error of a curvature that has no Cholesky factor."""
+    return CalibrationError(
+        "the curvature is not positive definite after damping; use more calibration samples "
+        "or raise 'calibration.damping' in the recipe"
+    )
 
 
 def inverse(H: Tensor) -> Tensor:

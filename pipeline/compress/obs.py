@@ -16,11 +16,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.compress.linalg import cholesky, inverse
+from pipeline.compress.kernels_rows import remove_greedily
+from pipeline.compress.linalg import cholesky, inverse, not_positive_definite
 from pipeline.compress.pattern import UNSTRUCTURED, parse
+
+_COMPILED_UP_TO = 1024  # inputs; of larger matrices BLAS takes the blocks
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,12 @@ def _trace(
     is_whole = len(alive) == len(w)
     weight = w[alive] if is_whole else _refit_row(w, H, alive)
     H_inv = H_inv_all if is_whole else inverse(H[alive][:, alive])
-    room = _room(pattern, candidates)
-    orders, scores = [], []
     size = int(at_once_frac * len(alive)) or block
+    if pattern == UNSTRUCTURED and w.device.type == "cpu" and len(alive) <= _COMPILED_UP_TO:
+        positions, scores = _removed(weight, H_inv, size, block, min(left, len(alive)))
+        return alive[positions], scores
+    room = _room(pattern, candidates)
+    orders, found = [], []
     while left > 0 and len(alive):
         score = 0.5 * weight.square() / H_inv.diagonal()
         removed = torch.argsort(score, stable=True)
@@ -115,13 +122,24 @@ def _trace(
         if not len(removed):
             break
         orders.append(alive[removed])
-        scores.append(score[removed])
+        found.append(score[removed])
         room.take(alive[removed])
         weight, H_inv, alive = _downdate(weight, H_inv, alive, removed)
         left -= len(removed)
         size = block
     empty = alive[:0]
-    return torch.cat([empty, *orders]), torch.cat([weight[:0], *scores])
+    return torch.cat([empty, *orders]), torch.cat([weight[:0], *found])
+
+
+def _removed(
+    weight: Tensor, H_inv: Tensor, first: int, block: int, n_removed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the positions removed, in order, and the score of each at its removal."""
+    order, scores = np.empty(n_removed, dtype=np.int64), np.empty(n_removed)
+    if not remove_greedily(
+            weight.numpy().copy(), H_inv.numpy().copy(), first, block, order, scores):
+        raise not_positive_definite()
+    return torch.from_numpy(order), torch.from_numpy(scores)
 
 
 def _refit_row(w: Tensor, H: Tensor, alive: Tensor) -> Tensor:
