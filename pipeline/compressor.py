@@ -99,7 +99,7 @@ def compress_network(
     if recipe.compress.sequential:
         return _sequential(
             dense, network, calibration, recipe, method, spikes, levels, bank, on_progress, kept)
-    tell = _Telling(network, levels, on_progress)
+    tell = _Telling(network, levels, on_progress, kept)
     compressed = {}
     for name, level in levels.items():
         tell(name)
@@ -117,7 +117,7 @@ def _sequential(
     needed_until, window_of = last_uses(network), windows(dense_network, spikes)
     compressed: dict[str, CompressedSynapse] = {}
     latest: Latest = {}
-    tell = _Telling(network, levels, on_progress, len(spikes), window_of)
+    tell = _Telling(network, levels, on_progress, kept, len(spikes), window_of)
     dense_layers = emulate_layers(dense_network, spikes, window_of)
     for index, (layer, (_, dense)) in enumerate(zip(network.layers, dense_layers, strict=True)):
         window = window_of[layer.name]
@@ -179,7 +179,7 @@ class _Telling:
     """Says which group comes next, and how long the rest may take by those that are done."""
 
     def __init__(
-        self, network: Network, levels: dict[str, Level], on_progress: Progress,
+        self, network: Network, levels: dict[str, Level], on_progress: Progress, kept: KeptParts,
         n_samples: int = 0, window_of: Mapping[str, Window] | None = None,
     ) -> None:
         self._network, self._levels, self._on_progress = network, levels, on_progress
@@ -187,6 +187,8 @@ class _Telling:
         self._work = {
             synapse.name: _work(layer, synapse, n_samples * n_steps.get(layer.name, 0))
             for layer in network.layers for synapse in layer.synapses if not synapse.is_fixed}
+        # what an interrupted run has made takes next to no time
+        self._work |= {name: 0.0 for name in self._work if kept.holds(name)}
         self._begin, self._n_begun, self._done = time.monotonic(), 0, 0.0
 
     def __call__(self, name: str) -> None:

@@ -31,15 +31,22 @@ class KeptParts:
 
     def get(self, name: str, make: Callable[[], Part]) -> Part:
         """Return a part: the one that is kept, or the one that ``make`` returns."""
-        path = None if self._folder is None else self._folder / f"{content_hash(name)[:32]}.npz"
-        if path is not None:
-            meta = load_meta(path)
-            if meta is not None and meta["name"] == name:
-                kept: Part = load_artifact(path)
-                return kept
+        path = self._path(name)
+        if path is not None and self.holds(name):
+            kept: Part = load_artifact(path)
+            return kept
         begin = time.perf_counter()
         part = make()
         elapsed_s = time.perf_counter() - begin
         if path is not None and elapsed_s > _WORTH_S:
             save_artifact(path, part, {"name": name, "elapsed_s": elapsed_s})
         return part
+
+    def holds(self, name: str) -> bool:
+        """Return whether a part is kept."""
+        path = self._path(name)
+        meta = None if path is None else load_meta(path)
+        return meta is not None and meta["name"] == name
+
+    def _path(self, name: str) -> Path | None:
+        return None if self._folder is None else self._folder / f"{content_hash(name)[:32]}.npz"

@@ -11,7 +11,8 @@ from sweeps import RECIPE
 from typing_extensions import Never
 
 from hardware_targets import load_target
-from pipeline import kept_parts
+from pipeline import compressor, kept_parts
+from pipeline.compress_synapse import Level
 from pipeline.kept_parts import KeptParts
 from pipeline.line import Line
 from pipeline.model_folder import find_model
@@ -87,3 +88,21 @@ def _no_more_than(n: int) -> Any:
         save_artifact(path, value, meta)
 
     return save
+
+
+@pytest.mark.parametrize(("n_kept", "minutes"), [(0, 2), (2, 5)])
+def test_the_time_left_counts_what_is_kept_as_no_work(
+    n_kept: int, minutes: int, tmp_path: Path, dense_chain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four equal groups the third ends after 300 s; the first two took none of it if kept."""
+    network, said = dense_chain(sizes=(8, 8, 8, 8, 8)), list[str]()
+    names, kept = [s.name for s in network.synapses], KeptParts(tmp_path)
+    for name in names[:n_kept]:
+        kept.get(name, lambda: 1.5)
+    clock = iter([0.0, 0.0, 0.0, 0.0, 300.0])
+    monkeypatch.setattr(compressor.time, "monotonic", lambda: next(clock))
+    tell = compressor._Telling(network, dict.fromkeys(names, Level(8, 4)), said.append, kept)
+    for name in names:
+        tell(name)
+    assert said[-1].endswith(f"about {minutes} min left")
+    assert kept.holds(names[0]) == bool(n_kept) and not kept.holds(names[3])
