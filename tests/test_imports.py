@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,10 @@ def sources(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Return the dotted names a file imports anywhere, also inside functions."""
-    names = set()
+    names = set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -44,7 +46,7 @@ def imported(path: Path) -> set[str]:
         ):
             names |= {a.value for a in node.args
                       if isinstance(a, ast.Constant) and isinstance(a.value, str)}
-    return names
+    return frozenset(names)
 
 
 def importers_of(package: str, *folders: str) -> set[str]:
